@@ -1,0 +1,66 @@
+# Winnow: prompts in; verified training data, diagnostics and a better checkpoint out.
+#
+#   snakemake --cores all                 everything that config.yaml asks for
+#   snakemake --cores all -n              what would run, and why
+#   snakemake --cores all selected        up to the selected completions, and no training
+
+import os
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.16")
+
+sys.path.insert(0, workflow.basedir)
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+
+
+wildcard_constraints:
+    step=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    alpha=r"[a-z_]+(-[0-9.]+)?",
+    n=r"\d+",
+    shard=r"\d{5}-of-\d{5}",
+    block=r"\d+",
+    checkpoint=r"step-[^/]+/(untrained|[^/]+/n-\d+)",
+
+
+localrules:
+    all,
+    selected,
+    describe_model,
+
+
+include: "rules/prompts.smk"
+include: "rules/models.smk"
+include: "rules/generate.smk"
+include: "rules/score.smk"
+include: "rules/select.smk"
+include: "rules/export.smk"
+include: "rules/diagnose.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/summarize.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/summary.json",
+        "<results>/summary.md",
+        "<results>/summary.png",
+
+
+rule selected:
+    input:
+        [LAYOUT.selected(arm, "statistics.txt") for arm in ARMS],

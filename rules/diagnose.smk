@@ -1,0 +1,78 @@
+# Tables and figures of an arm.
+
+
+def diagnostics_of(wildcards):
+    """The q* diagnostics of an arm's blocks; none where one model ran."""
+    if not Alpha.parse(wildcards.alpha).needs_both:
+        return []
+    arm = arm_of(wildcards)
+    return [
+        f"{LAYOUT.completions(arm)}/{shard}.block-{block}.diagnostics.jsonl"
+        for shard in shards("train")
+        for block in blocks_for(arm.n, BLOCK_SIZE)
+    ]
+
+
+FIGURES = ["pass_at_k.png", "pass_rate.png", "error_distribution.png", "lengths.png"]
+QSTAR_FIGURES = ["qstar.png", "alpha_along_completion.png"]
+
+
+rule diagnose:
+    input:
+        prompts=prompts("train"),
+        scored=scored_blocks,
+    output:
+        table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
+        text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
+        figures=["<results>/diagnostics/step-{step}/{alpha}/n-{n}/" + name for name in FIGURES],
+    log:
+        "<logs>/diagnostics/step-{step}/{alpha}/n-{n}.log",
+    benchmark:
+        "<benchmarks>/diagnostics/step-{step}/{alpha}/n-{n}.jsonl"
+    wildcard_constraints:
+        alpha="policy|teacher",
+    params:
+        code=code("diagnose.py"),
+        prompts=subpath(input.prompts[0], parent=True),
+        scored=subpath(input.scored[0], parent=True),
+        folder=subpath(output.table, parent=True),
+        diagnostics="",
+        num_shards=config["data"]["train"]["shards"],
+        block_size=BLOCK_SIZE,
+        n=lambda wildcards: int(wildcards.n),
+        scorer=config["selection"]["scorer"],
+        title=lambda wildcards: f"{config['run']}, step {wildcards.step}, {wildcards.alpha}, n = {wildcards.n}",
+    message:
+        "Diagnosing step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
+    shell:
+        "python {SCRIPTS}/diagnose.py --prompts {params.prompts} --scored {params.scored}"
+        " {params.diagnostics} --num_shards {params.num_shards} --block_size {params.block_size}"
+        " --n {params.n} --scorer {params.scorer} --title {params.title:q}"
+        " --output_dir {params.folder} > {log} 2>&1"
+
+
+use rule diagnose as diagnose_qstar with:
+    input:
+        prompts=prompts("train"),
+        scored=scored_blocks,
+        diagnostics=diagnostics_of,
+    output:
+        table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
+        text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
+        figures=[
+            "<results>/diagnostics/step-{step}/{alpha}/n-{n}/" + name
+            for name in FIGURES + QSTAR_FIGURES
+        ],
+    wildcard_constraints:
+        alpha="(?!policy$|teacher$)[a-z_]+(-[0-9.]+)?",
+    params:
+        code=code("diagnose.py"),
+        prompts=subpath(input.prompts[0], parent=True),
+        scored=subpath(input.scored[0], parent=True),
+        folder=subpath(output.table, parent=True),
+        diagnostics=lambda wildcards, input: f"--diagnostics {os.path.dirname(input.diagnostics[0])}",
+        num_shards=config["data"]["train"]["shards"],
+        block_size=BLOCK_SIZE,
+        n=lambda wildcards: int(wildcards.n),
+        scorer=config["selection"]["scorer"],
+        title=lambda wildcards: f"{config['run']}, step {wildcards.step}, {wildcards.alpha}, n = {wildcards.n}",

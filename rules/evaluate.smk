@@ -1,0 +1,74 @@
+# The same rules on the held-out prompts, for every checkpoint: draw, score, measure.
+
+
+def checkpoint_manifest(wildcards):
+    """The manifest of a step itself, or of the checkpoint that an arm trained."""
+    step, _, trained = wildcards.checkpoint.partition("/")
+    if trained == "untrained":
+        return LAYOUT.manifest(step.removeprefix("step-"))
+    return f"<results>/checkpoints/{wildcards.checkpoint}/manifest.json"
+
+
+use rule generate as generate_heldout with:
+    input:
+        prompts="<results>/prompts/heldout/{shard}.jsonl",
+        policy=checkpoint_manifest,
+    output:
+        completions="<results>/evaluation/{checkpoint}/completions/{shard}.block-{block}.jsonl",
+    log:
+        "<logs>/evaluation/{checkpoint}/completions/{shard}.block-{block}.log",
+    benchmark:
+        "<benchmarks>/evaluation/{checkpoint}/completions/{shard}.block-{block}.jsonl"
+    params:
+        code=code("generate.py"),
+        models=model_flags,
+        step=lambda wildcards: wildcards.checkpoint,
+        alpha="policy",
+        num_rollout=config["evaluation"]["n"],
+        first_sample=lambda wildcards: int(wildcards.block) * config["evaluation"]["n"],
+        temperature=config["evaluation"]["temperature"],
+        drawing=drawing_flags(),
+    message:
+        "Drawing held-out completions of {wildcards.checkpoint}"
+
+
+use rule score as score_heldout with:
+    input:
+        completions="<results>/evaluation/{checkpoint}/completions/{shard}.block-{block}.jsonl",
+        prompts="<results>/prompts/heldout/{shard}.jsonl",
+    output:
+        "<results>/evaluation/{checkpoint}/scored/{shard}.block-{block}.jsonl",
+    log:
+        "<logs>/evaluation/{checkpoint}/scored/{shard}.block-{block}.log",
+    benchmark:
+        "<benchmarks>/evaluation/{checkpoint}/scored/{shard}.block-{block}.jsonl"
+    message:
+        "Scoring held-out completions of {wildcards.checkpoint}"
+
+
+rule evaluate:
+    input:
+        prompts=prompts("heldout"),
+        scored=[
+            f"<results>/evaluation/{{checkpoint}}/scored/{shard}.block-0.jsonl"
+            for shard in shards("heldout")
+        ],
+    output:
+        "<results>/evaluation/{checkpoint}/evaluation.json",
+    log:
+        "<logs>/evaluation/{checkpoint}/evaluation.log",
+    benchmark:
+        "<benchmarks>/evaluation/{checkpoint}/evaluation.jsonl"
+    params:
+        code=code("evaluate.py"),
+        prompts=subpath(input.prompts[0], parent=True),
+        scored=subpath(input.scored[0], parent=True),
+        num_shards=config["data"]["heldout"]["shards"],
+        n=config["evaluation"]["n"],
+        scorer=config["evaluation"]["scorer"],
+    message:
+        "Evaluating {wildcards.checkpoint}"
+    shell:
+        "python {SCRIPTS}/evaluate.py --prompts {params.prompts} --input {params.scored}"
+        " --num_shards {params.num_shards} --block_size {params.n} --n {params.n}"
+        " --scorer {params.scorer} --output {output} > {log} 2>&1"

@@ -1,0 +1,29 @@
+# Accepted completions as training data, each row read back and verified again.
+
+
+rule export:
+    input:
+        accepted="<results>/selected/step-{step}/{alpha}/n-{n}/accepted.jsonl",
+        prompts=prompts("train"),
+    output:
+        [
+            "<results>/training_data/step-{step}/{alpha}/n-{n}/" + formats.find(name).filename
+            for name in config["export"]["formats"]
+        ],
+    log:
+        "<logs>/training_data/step-{step}/{alpha}/n-{n}.log",
+    benchmark:
+        "<benchmarks>/training_data/step-{step}/{alpha}/n-{n}.jsonl"
+    params:
+        code=code("export.py"),
+        prompts=subpath(input.prompts[0], parent=True),
+        folder=subpath(output[0], parent=True),
+        num_shards=config["data"]["train"]["shards"],
+        formats=config["export"]["formats"],
+        scorers=scorer_flags(),
+    message:
+        "Exporting step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
+    shell:
+        "python {SCRIPTS}/export.py --accepted {input.accepted} --prompts {params.prompts}"
+        " --num_shards {params.num_shards} --formats {params.formats} --scorers {params.scorers}"
+        " --output_dir {params.folder} > {log} 2>&1"

@@ -1,0 +1,22 @@
+# Every completion gets its scores; nothing is dropped here.
+
+
+rule score:
+    input:
+        completions="<results>/completions/train/step-{step}/{alpha}/{shard}.block-{block}.jsonl",
+        prompts="<results>/prompts/train/{shard}.jsonl",
+    output:
+        "<results>/scored/train/step-{step}/{alpha}/{shard}.block-{block}.jsonl",
+    log:
+        "<logs>/scored/train/step-{step}/{alpha}/{shard}.block-{block}.log",
+    benchmark:
+        "<benchmarks>/scored/train/step-{step}/{alpha}/{shard}.block-{block}.jsonl"
+    params:
+        code=code("score.py"),
+        versions=scoring.versions(config["scoring"]),
+        scorers=scorer_flags(),
+    message:
+        "Scoring step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
+    shell:
+        "python {SCRIPTS}/score.py --input {input.completions} --prompts {input.prompts}"
+        " --scorers {params.scorers} --output {output} > {log} 2>&1"

@@ -1,0 +1,33 @@
+# All arms side by side.
+
+STEPS = sorted({arm.step for arm in ARMS})
+
+
+rule summarize:
+    input:
+        statistics=[LAYOUT.selected(arm, "statistics.json") for arm in ARMS],
+        diagnostics=[LAYOUT.diagnostics(arm, "diagnostics.json") for arm in ARMS],
+        before=[LAYOUT.evaluation_before(step) for step in STEPS],
+        after=[LAYOUT.evaluation_after(arm) for arm in TRAINED],
+    output:
+        json="<results>/summary.json",
+        table="<results>/summary.md",
+        figure="<results>/summary.png",
+    log:
+        "<logs>/summary.log",
+    benchmark:
+        "<benchmarks>/summary.jsonl"
+    params:
+        code=code("summarize.py"),
+        folder=subpath(output.json, parent=True),
+        arms=[arm.path for arm in ARMS],
+        trained=[arm.path for arm in TRAINED],
+        rounds=[arm.path for arm in LAYOUT.rounds],
+        num_shards=config["data"]["train"]["shards"],
+        block_size=BLOCK_SIZE,
+    message:
+        "Summing up {config[run]}"
+    shell:
+        "python {SCRIPTS}/summarize.py --run_dir {params.folder} --arms {params.arms}"
+        " --trained {params.trained} --rounds {params.rounds}"
+        " --num_shards {params.num_shards} --block_size {params.block_size} > {log} 2>&1"

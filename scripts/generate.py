@@ -1,0 +1,163 @@
+#!/usr/bin/env python
+"""Draw completions from the policy, from the teacher, or from q* between them.
+
+q*(y) ∝ π_θ(y)^(1−α) · π_t(y)^α, token by token; α is the teacher's weight.
+
+    scripts/generate.py --prompts prompts.jsonl --model_theta policy/ --model_t teacher/ \\
+        --alpha_method kl_symmetry --num_rollout 8 --temperature 1.0 --max_new_tokens 512 \\
+        --batch_size 32 --output completions.jsonl --save_diagnostics
+
+alpha_method
+    policy               the student alone (plain rejection sampling)
+    teacher              the teacher alone, with its own prompt
+    fixed                α = --fixed_alpha everywhere
+    kl_symmetry          KL(q*‖π_θ) = KL(q*‖π_t) at each token
+    entropy              α = H(π_θ) / (H(π_θ) + H(π_t))
+    ess_balance          equal effective sample sizes towards both
+    reverse_kl_symmetry  KL(π_θ‖q*) = KL(π_t‖q*)
+
+Finished completions are kept in <output>.partial: killed at any moment, the same command goes on
+where it was. Each completion has a seed of its own, so the texts depend neither on the batch size
+nor on what was interrupted.
+"""
+
+import os
+import sys
+
+# Import from the checkout, not from this folder: select.py here would stand in for Python's own.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import argparse
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from winnow.arms import Alpha
+from winnow.command_line import parser, positive_int, run
+from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
+from winnow.errors import UserError
+from winnow.fingerprint import fingerprint
+from winnow.generation import Block, finish, generate
+from winnow.journal import FinishedElsewhere, Journal
+from winnow.manifest import resolve
+from winnow.qstar.parameters import SamplingParameters
+from winnow.records import Prompt
+from winnow.shards import read_prompts
+
+log = logging.getLogger("generate")
+
+
+def flags() -> argparse.ArgumentParser:
+    p = parser(__doc__)
+    models = p.add_argument_group("models: a directory, a manifest.json or a hub name")
+    models.add_argument("--model_theta", help="the student; not needed for alpha_method teacher")
+    models.add_argument("--model_t", help="the teacher; the student's own weights if not given")
+    models.add_argument("--dtype", default="float32", help="float16, bfloat16, float32 or float64")
+    models.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …")
+    models.add_argument("--trust_remote_code", action="store_true", help="run code shipped with a model")
+    drawing = p.add_argument_group("drawing")
+    drawing.add_argument("--alpha_method", default="policy", help="see above; fixed-0.3 is fixed with 0.3")
+    drawing.add_argument("--fixed_alpha", type=float, default=0.5, help="the teacher's weight for fixed")
+    drawing.add_argument("--num_rollout", type=positive_int, default=8, help="completions of each prompt")
+    drawing.add_argument("--first_sample", type=int, default=0, help="index of the first of them")
+    drawing.add_argument("--temperature", type=float, default=1.0, help="0 takes the arg-max of q*")
+    drawing.add_argument("--top_k", type=int, default=0, help="of q*; 0 keeps all")
+    drawing.add_argument("--top_p", type=float, default=1.0, help="of q*; 1 keeps all")
+    drawing.add_argument("--max_new_tokens", type=int, default=512, help="longest completion, in tokens")
+    drawing.add_argument("--batch_size", type=positive_int, default=8, help="rows decoded together")
+    drawing.add_argument("--seed", type=int, default=0, help="the run's seed")
+    drawing.add_argument("--step", default="0", help="the checkpoint's name, for the records")
+    data = p.add_argument_group("prompts: --prompts, or a data set as prompts.py takes it")
+    data.add_argument("--prompts", help="a prompt shard, as prompts.py writes it")
+    add_dataset_flags(data, required=False)
+    output = p.add_argument_group("output")
+    output.add_argument("--output", required=True, type=Path, help="the completions, JSONL")
+    output.add_argument(
+        "--save_diagnostics", action="store_true", help="write <output>.diagnostics.jsonl (two models only)"
+    )
+    output.add_argument("--save_token_ids", action="store_true", help="keep each completion's token ids")
+    return p
+
+
+def main(arguments: argparse.Namespace) -> None:
+    alpha = Alpha.parse(arguments.alpha_method, arguments.fixed_alpha, "--alpha_method")
+    parameters = SamplingParameters(
+        arguments.temperature, arguments.top_k, arguments.top_p, arguments.max_new_tokens
+    )
+    prompts = list(_prompts(arguments))
+    theta, teacher = _models(arguments, alpha)
+    block = Block(
+        prompts=prompts,
+        samples=range(arguments.first_sample, arguments.first_sample + arguments.num_rollout),
+        seed=arguments.seed,
+        step=arguments.step,
+        alpha=alpha.name,
+        model=resolve(theta or teacher)[1].model,
+        teacher=resolve(teacher)[1].model if theta and teacher else None,
+    )
+    header = block.parameters(**asdict(parameters), dtype=arguments.dtype, code=fingerprint(__file__))
+    diagnostics = None
+    if arguments.save_diagnostics and alpha.needs_both:
+        diagnostics = arguments.output.with_suffix(".diagnostics.jsonl")
+    try:
+        with Journal(arguments.output, header) as journal:
+            generate(
+                block,
+                journal,
+                lambda: _sampler(arguments, alpha, parameters, theta, teacher),
+                arguments.batch_size,
+                arguments.save_token_ids,
+            )
+            finish(block, journal, arguments.output, diagnostics)
+    except FinishedElsewhere:
+        log.info("%s: finished by another process meanwhile", arguments.output)
+
+
+def _prompts(arguments: argparse.Namespace) -> Iterable[Prompt]:
+    if (arguments.prompts is None) == (arguments.dataset is None):
+        raise UserError(
+            "--prompts",
+            "both given" if arguments.prompts else "neither --prompts nor --dataset is given",
+            "one of --prompts (a shard of prompts.py) and --dataset",
+            "give one of them",
+        )
+    return read_prompts([arguments.prompts]) if arguments.prompts else prompts_from_flags(arguments)
+
+
+def _models(arguments: argparse.Namespace, alpha: Alpha) -> tuple[str | None, str | None]:
+    """(student or None, teacher or None) that have to be loaded."""
+    theta, teacher = arguments.model_theta, arguments.model_t or arguments.model_theta
+    if teacher is None or (theta is None and alpha.method != "teacher"):
+        raise UserError(
+            "--model_theta", "not given", f"the student, for alpha_method {alpha.name}", "give its directory"
+        )
+    return (
+        None if alpha.method == "teacher" else theta,
+        None if alpha.method == "policy" else teacher,
+    )
+
+
+def _sampler(
+    arguments: argparse.Namespace,
+    alpha: Alpha,
+    parameters: SamplingParameters,
+    theta: str | None,
+    teacher: str | None,
+):
+    # Only now: torch takes seconds to import, and a mistake above should not.
+    from winnow.qstar import OptimalSampler
+
+    return OptimalSampler(
+        theta or teacher,
+        teacher,
+        alpha.name,
+        parameters=parameters,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        trust_remote_code=arguments.trust_remote_code,
+    )
+
+
+if __name__ == "__main__":
+    run(main, flags())

@@ -1,0 +1,57 @@
+#!/usr/bin/env python
+"""Turn a data set into prompt shards: what the student sees, what the teacher sees, the reference.
+
+Reads a local .jsonl, .json, .csv or .parquet file or a data set of the hub, finds the prompt and the
+reference in each row (the adapter), renders the templates, and deals the prompts over the shards.
+
+    scripts/prompts.py --dataset train.jsonl --num_shards 4 --output_dir prompts/ \\
+        --prompt_template 'What is {{ prompt }}?' \\
+        --teacher_template 'What is {{ prompt }}? The answer is {{ reference }}.'
+
+Templates are Jinja and see `prompt`, `reference` and every field of the row. Without a teacher
+template, the teacher sees what the student sees. Ids are the row's own `id`, else a hash of its
+prompt; two rows with one id are an error that names both.
+"""
+
+import os
+import sys
+
+# Import from the checkout, not from this folder: select.py here would stand in for Python's own.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import argparse
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+
+from winnow import jsonl
+from winnow.arms import shard_name
+from winnow.command_line import parser, positive_int, run
+from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
+
+log = logging.getLogger("prompts")
+
+
+def flags() -> argparse.ArgumentParser:
+    p = parser(__doc__)
+    add_dataset_flags(p, required=True)
+    p.add_argument("--num_shards", type=positive_int, default=1, help="files to deal the prompts over")
+    p.add_argument("--output_dir", required=True, type=Path, help="gets 00000-of-00004.jsonl and so on")
+    return p
+
+
+def main(arguments: argparse.Namespace) -> None:
+    names = [shard_name(index, arguments.num_shards) for index in range(arguments.num_shards)]
+    count = 0
+    with ExitStack() as stack:
+        shards = [stack.enter_context(jsonl.writer(arguments.output_dir / f"{name}.jsonl")) for name in names]
+        for prompt in prompts_from_flags(arguments):
+            shards[count % len(shards)](prompt.to_row())
+            count += 1
+    log.info("%d prompts in %d shards", count, len(shards))
+    if count < len(shards):
+        log.warning("some shards are empty: there are more shards than prompts")
+
+
+if __name__ == "__main__":
+    run(main, flags())

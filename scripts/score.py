@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Score completions: is the answer right, how far is it off?
+
+Reads completions and the prompts that they belong to, writes every completion again with
+
+    "scores": {"exact_answer": {"value": 1.0, "passed": true, "detail": "168", "version": 1}}
+
+Nothing is dropped here: a wrong answer, an unreadable one and a completion that was never
+generated each get their row. Streams: memory does not grow with the number of rows.
+
+    scripts/score.py --input completions.jsonl --prompts prompts.jsonl --output scored.jsonl
+    scripts/score.py ... --scorers exact_answer 'numeric_error={"tolerance": 0.5}'
+"""
+
+import os
+import sys
+
+# Import from the checkout, not from this folder: select.py here would stand in for Python's own.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import argparse
+
+from winnow import jsonl, scoring
+from winnow.command_line import parser, run
+from winnow.scoring.streams import scored
+
+
+def flags() -> argparse.ArgumentParser:
+    p = parser(__doc__)
+    p.add_argument("--input", required=True, help="completions, as generate.py writes them")
+    p.add_argument("--prompts", required=True, nargs="+", help="their prompt shards, in order")
+    p.add_argument(
+        "--scorers",
+        nargs="+",
+        default=["exact_answer"],
+        help=f"names, each with its options as JSON after '=': {', '.join(scoring.names())}",
+    )
+    p.add_argument("--output", required=True, help="the scored completions")
+    return p
+
+
+def main(arguments: argparse.Namespace) -> None:
+    scorers = scoring.parse(arguments.scorers).values()
+    with jsonl.writer(arguments.output) as write:
+        for row in scored(arguments.input, arguments.prompts, scorers):
+            write(row)
+
+
+if __name__ == "__main__":
+    run(main, flags())

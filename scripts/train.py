@@ -1,0 +1,136 @@
+#!/usr/bin/env python
+"""Fine-tune the policy on selected completions: TRL's SFTTrainer, started by `accelerate launch`.
+
+    scripts/train.py --pretrain policy/ --train_data training_data/prompt_completion.jsonl \\
+        --save_path checkpoints/round-1 --max_epochs 3 --train_batch_size 32 --learning_rate 1e-5
+
+The loss falls on the completion only. Writes <save_path>/model and, when it is whole,
+<save_path>/manifest.json (files, hashes, recipe, parent). A killed run goes on from its own last
+checkpoint when the same command is given again. --accelerate_config takes it to several GPUs:
+envs/accelerate/ has FSDP2 and DeepSpeed ZeRO-3.
+"""
+
+import os
+import sys
+
+# Import from the checkout, not from this folder: select.py here would stand in for Python's own.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import argparse
+import logging
+from pathlib import Path
+
+from winnow import jsonl
+from winnow.command_line import parser, positive_int, run
+from winnow.errors import UserError
+from winnow.fingerprint import fingerprint
+from winnow.formats.prompt_completion import PromptCompletion
+from winnow.manifest import file_hash, resolve
+from winnow.training.recipe import Recipe, Workplace, claim
+
+log = logging.getLogger("train")
+
+CONFIGS = Path(sys.path[0]) / "envs" / "accelerate"
+
+
+def flags() -> argparse.ArgumentParser:
+    p = parser(__doc__)
+    p.add_argument(
+        "--pretrain", required=True, help="the checkpoint to start from: directory, manifest or hub name"
+    )
+    p.add_argument(
+        "--train_data", required=True, type=Path, help="prompt_completion.jsonl, as export.py writes it"
+    )
+    p.add_argument("--save_path", required=True, type=Path, help="gets model/ and manifest.json")
+    p.add_argument("--max_epochs", type=float, default=3.0, help="passes over the data")
+    p.add_argument(
+        "--train_batch_size", type=positive_int, default=32, help="examples an optimizer step, all devices"
+    )
+    p.add_argument("--micro_train_batch_size", type=positive_int, default=8, help="examples a forward pass")
+    p.add_argument(
+        "--learning_rate", "--actor_learning_rate", type=float, default=1e-5, help="peak, of AdamW"
+    )
+    p.add_argument("--lr_scheduler", default="cosine", help="any of transformers: cosine, linear, constant …")
+    p.add_argument("--warmup_ratio", type=float, default=0.03, help="share of the steps that warm up")
+    p.add_argument("--weight_decay", type=float, default=0.0, help="of AdamW")
+    p.add_argument("--max_length", type=positive_int, help="cut examples to so many tokens")
+    p.add_argument(
+        "--dtype", default="float32", choices=["float32", "float64", "bfloat16"], help="of the weights"
+    )
+    p.add_argument("--bf16", action="store_true", help="mixed precision")
+    p.add_argument("--gradient_checkpointing", action="store_true", help="less memory, more time")
+    p.add_argument("--seed", type=int, default=0, help="of the order of the examples")
+    p.add_argument("--save_steps", type=positive_int, default=50, help="steps between resumable checkpoints")
+    p.add_argument(
+        "--accelerate_config", type=Path, default=CONFIGS / "one-device.yaml", help="for several GPUs"
+    )
+    p.add_argument("--trust_remote_code", action="store_true", help="run code shipped with the model")
+    return p
+
+
+def main(arguments: argparse.Namespace) -> None:
+    _, parent = resolve(arguments.pretrain)
+    _check_data(arguments.train_data)
+    if not arguments.accelerate_config.is_file():
+        raise UserError(
+            arguments.accelerate_config,
+            "no such file",
+            "an accelerate config",
+            f"take one of {CONFIGS}, or write one with `accelerate config`",
+        )
+    recipe = Recipe(
+        parent=parent.model,
+        train_data=file_hash(arguments.train_data),
+        code=fingerprint(__file__),
+        **{key: getattr(arguments, key) for key in RECIPE_FLAGS},
+    )
+    claim(Workplace(arguments.save_path), recipe)
+    command = [
+        sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch",
+        "--config_file", str(arguments.accelerate_config),
+        "-m", "winnow.training.sft",
+        "--save_path", str(arguments.save_path),
+        "--model", arguments.pretrain,
+        "--train_data", str(arguments.train_data),
+        *(["--trust_remote_code"] if arguments.trust_remote_code else []),
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")]),
+    }
+    # In this process's place: signals reach the launcher, and no parent waits for nothing.
+    os.execve(sys.executable, command, environment)
+
+
+RECIPE_FLAGS = (
+    "max_epochs", "train_batch_size", "micro_train_batch_size", "learning_rate", "lr_scheduler",
+    "warmup_ratio", "weight_decay", "max_length", "dtype", "bf16", "gradient_checkpointing", "seed",
+    "save_steps",
+)  # fmt: skip
+
+
+def _check_data(path: Path) -> None:
+    """Read every row once: a trainer's own error for a torn line says little."""
+    count = 0
+    for number, row in jsonl.numbered(path):
+        count += 1
+        try:
+            PromptCompletion().from_row(row)
+        except (KeyError, IndexError, TypeError):
+            raise UserError(
+                f"{path}, line {number}",
+                f"a row with {', '.join(row) or 'no keys'}",
+                "{'prompt': [messages], 'completion': [message]}",
+                "pass the prompt_completion.jsonl of export.py",
+            ) from None
+    if not count:
+        raise UserError(
+            path,
+            "no training examples",
+            "at least one",
+            "see statistics.txt of the selection: it says what became of every completion",
+        )
+
+
+if __name__ == "__main__":
+    run(main, flags())

@@ -1,0 +1,65 @@
+"""What the programs of scripts/ share: flags with their help, logging, and errors without tracebacks."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from winnow.errors import UserError
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keep the docstring's layout, and print each flag's default unless there is none to tell."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or action.required:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help opens with the program's own docstring."""
+    return argparse.ArgumentParser(
+        description=inspect.cleandoc(doc or ""), formatter_class=_HelpFormatter, allow_abbrev=False
+    )
+
+
+def positive_int(text: str) -> int:
+    """A flag's value of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is given, at least 1 is expected")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A flag's value in [0, 1]."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is given, a number in [0, 1] is expected")
+    return value
+
+
+def run(main: Callable[[argparse.Namespace], Any], flags: argparse.ArgumentParser) -> None:
+    """Parse the flags, run the program, and exit: 0 done, 2 a user's mistake, 130 interrupted."""
+    arguments = flags.parse_args()
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    # Libraries log each request and cache look-up at this level; they bury our own lines.
+    for noisy in ("httpx", "fsspec", "matplotlib", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        main(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept, run again to go on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,175 @@
+"""Check a config against its schema, fill in the defaults, and say in plain words what is wrong."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from winnow import scoring
+from winnow.arms import Alpha, Arm
+from winnow.errors import UserError, closest
+from winnow.selection.rules import Rules
+
+SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
+WHERE = "config"
+
+
+@functools.cache
+def schema() -> dict[str, Any]:
+    """The JSON schema of the config."""
+    loaded: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    return loaded
+
+
+def check(config: dict[str, Any]) -> None:
+    """Check the config and fill in its defaults, in place.
+
+    Raises:
+        UserError: an unknown key, a wrong type or value, or parts that do not fit together; the
+            message names the key.
+    """
+    validator = jsonschema.Draft202012Validator(schema())
+    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
+    if errors:
+        raise _explain(errors[0])
+    _fill(config, schema())
+    _check_arms(config)
+    _check_scoring(config)
+
+
+def arms(config: dict[str, Any]) -> list[tuple[Arm, bool]]:
+    """Every (arm, whether it is trained) of a checked config, rounds after the first included."""
+    found: dict[Arm, bool] = {}
+    for entry in config["arms"]:
+        for alpha in entry["alpha"]:
+            for n in entry["n"]:
+                arm = Arm(entry["step"], Alpha.parse(alpha).name, n)
+                found[arm] = found.get(arm, False) or entry["train"]
+    for arm in round_arms(config):
+        found[arm] = True
+    return list(found.items())
+
+
+def round_arms(config: dict[str, Any]) -> list[Arm]:
+    """The arm of each round: round 1 from the configured step, round r from step ``round-(r−1)``."""
+    rounds = config.get("rounds")
+    if rounds is None:
+        return []
+    steps = [rounds["step"], *(f"round-{index}" for index in range(1, rounds["count"]))]
+    return [Arm(step, Alpha.parse(rounds["alpha"]).name, rounds["n"]) for step in steps]
+
+
+def _explain(error: jsonschema.ValidationError) -> UserError:
+    key = ".".join(map(str, error.absolute_path)) or "(top)"
+    where = f"{WHERE}, key {key}"
+    mend = "correct the config; schemas/config.schema.yaml describes every key"
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = [name for name in error.instance if name not in known]
+        return UserError(
+            where,
+            f"unknown key {unknown[0]!r}{closest(str(unknown[0]), known)}",
+            "one of " + ", ".join(known),
+            mend,
+        )
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return UserError(where, f"{missing[0]!r} is missing", f"{', '.join(error.validator_value)}", mend)
+    return UserError(
+        where,
+        f"{error.instance!r} ({type(error.instance).__name__})",
+        _expectation(error),
+        mend,
+    )
+
+
+def _expectation(error: jsonschema.ValidationError) -> str:
+    value = error.validator_value
+    words = {
+        "type": f"of type {value if isinstance(value, str) else ' or '.join(map(str, value))}",
+        "enum": f"one of {', '.join(map(str, value))}" if isinstance(value, list) else "",
+        "minimum": f"at least {value}",
+        "maximum": f"at most {value}",
+        "exclusiveMinimum": f"above {value}",
+        "minItems": f"at least {value} entry",
+        "minProperties": f"at least {value} entry",
+        "pattern": f"letters, digits and marks that suit a path ({value})",
+    }
+    wanted = words.get(str(error.validator), error.message)
+    description = error.schema.get("description") if isinstance(error.schema, dict) else None
+    return f"{wanted}. {description}" if description else wanted
+
+
+def _fill(value: Any, part: dict[str, Any]) -> None:
+    """Put the schema's defaults where the config is silent."""
+    if "$ref" in part:
+        part = schema()["$defs"][part["$ref"].rpartition("/")[2]]
+    if isinstance(value, dict):
+        for key, inner in part.get("properties", {}).items():
+            if "default" in inner and key not in value:
+                default = inner["default"]
+                value[key] = type(default)(default) if isinstance(default, dict | list) else default
+            if key in value:
+                _fill(value[key], inner)
+    elif isinstance(value, list):
+        for entry in value:
+            _fill(entry, part.get("items", {}))
+
+
+def _check_arms(config: dict[str, Any]) -> None:
+    steps = config["models"]["policy"]
+    for step in steps:
+        if step.startswith("round-"):
+            raise UserError(
+                f"{WHERE}, key models.policy",
+                f"step {step!r}",
+                "a name that does not begin with 'round-': rounds make these",
+                "rename the step",
+            )
+    for key, step, alphas in _named_steps(config):
+        if step not in steps:
+            raise UserError(
+                f"{WHERE}, key {key}.step",
+                f"{step!r}{closest(step, steps)}",
+                f"a step of models.policy: {', '.join(steps)}",
+                "correct the step, or add its checkpoint",
+            )
+        for alpha in alphas:
+            Alpha.parse(alpha, where=f"{WHERE}, key {key}.alpha")
+    if any(train for _, train in arms(config)) and "prompt_completion" not in config["export"]["formats"]:
+        raise UserError(
+            f"{WHERE}, key export.formats",
+            ", ".join(config["export"]["formats"]),
+            "prompt_completion among them, which training reads",
+            "add it",
+        )
+
+
+def _named_steps(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
+    for index, entry in enumerate(config["arms"]):
+        yield f"arms.{index}", entry["step"], entry["alpha"]
+    if "rounds" in config:
+        yield "rounds", config["rounds"]["step"], [config["rounds"]["alpha"]]
+
+
+def _check_scoring(config: dict[str, Any]) -> None:
+    scorers, selection = config["scoring"], config["selection"]
+    scoring.versions(scorers)
+    Rules(
+        strategy=selection["strategy"],
+        scorer=selection["scorer"],
+        pass_rate=(selection["min_pass_rate"], selection["max_pass_rate"]),
+    )
+    for key in ("selection", "evaluation"):
+        if config[key]["scorer"] not in scorers:
+            raise UserError(
+                f"{WHERE}, key {key}.scorer",
+                f"{config[key]['scorer']!r} is not among the scorers that run",
+                f"one of {', '.join(scorers)}",
+                "add it under scoring, or choose another",
+            )

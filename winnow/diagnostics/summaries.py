@@ -1,0 +1,58 @@
+"""Distributions as numbers that JSON can hold: no NaN, no Infinity, null where there is nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from winnow.diagnostics.completions import Floats, Integers
+
+QUANTILES = {"min": 0.0, "p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
+
+
+def number(value: float) -> float | None:
+    """A Python number of nine significant digits; None for NaN and infinity."""
+    value = float(value)
+    return float(f"{value:.9g}") if math.isfinite(value) else None
+
+
+def share(part: int, whole: int) -> float | None:
+    """part / whole, None of nothing."""
+    return number(part / whole) if whole else None
+
+
+def describe(values: Floats | Integers) -> dict[str, Any]:
+    """Count, mean, (population) deviation and quantiles; all but the count are None without values."""
+    summary: dict[str, Any] = {"count": len(values)}
+    if not len(values):
+        return summary | dict.fromkeys(("mean", "std", *QUANTILES))
+    summary |= {"mean": number(values.mean()), "std": number(values.std())}
+    quantiles = np.quantile(values, list(QUANTILES.values()))
+    return summary | {name: number(q) for name, q in zip(QUANTILES, quantiles, strict=True)}
+
+
+def histogram(values: Floats | Integers, edges: Floats) -> dict[str, Any]:
+    """Counts between edges; the last bin includes its upper edge, values outside are not counted."""
+    counts, _ = np.histogram(values, edges)
+    return {"edges": [number(edge) for edge in edges], "counts": counts.tolist()}
+
+
+def linear_edges(low: float, high: float, bins: int = 40) -> Floats:
+    """Equal bins from low to high; a point gets bins around it."""
+    if not high > low:
+        margin = 0.5 * abs(low) or 0.5
+        low, high = low - margin, high + margin
+    return np.linspace(low, high, bins + 1)
+
+
+def log_edges(low: float, high: float, bins: int = 40) -> Floats:
+    """Bins of equal ratio from low to high, and at least from ½ to 2."""
+    return np.geomspace(min(low, 0.5), max(high, 2.0), bins + 1)
+
+
+def integer_edges(low: int, high: int, bins: int = 40) -> Floats:
+    """At most `bins` bins of equally many integers; each bin holds [edge, next edge)."""
+    width = max(1, math.ceil((high - low + 1) / bins))
+    return np.arange(low, high + 1 + width, width, dtype=np.float64)

@@ -1,0 +1,67 @@
+"""From two models' logits to q*, and from q* to a token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from winnow.arms import Alpha
+from winnow.qstar.alpha import AlphaSolution, solve_alpha
+
+
+def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """Log-softmax of logits [rows, vocabulary] at a temperature, in float32 or better.
+
+    At T = 0 the model's own distribution (T = 1) is kept, for the arg-max is taken after the mixture.
+    """
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    return torch.log_softmax(logits / (temperature or 1.0), dim=-1)
+
+
+def mix(log_theta: Tensor, log_t: Tensor, alpha: Alpha) -> tuple[Tensor, AlphaSolution]:
+    """log q* [rows, vocabulary] and the solution that gave it.
+
+    Rows without a common token are drawn from the teacher and marked as `disjoint`.
+    """
+    solution = solve_alpha(log_theta, log_t, alpha.name, on_disjoint="teacher")
+    weight = solution.alpha[:, None]
+    # At either end one factor has exponent 0, and 0 · (−inf) would be NaN where that model is −inf.
+    mixed = torch.where(weight > 0, weight * log_t, 0.0) + torch.where(
+        weight < 1, (1.0 - weight) * log_theta, 0.0
+    )
+    return torch.log_softmax(mixed, dim=-1), solution
+
+
+def truncate(log_q: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Keep the head of each row and renormalise; the likeliest token always stays."""
+    if not top_k and top_p >= 1.0:
+        return log_q
+    ordered, index = log_q.sort(dim=-1, descending=True, stable=True)
+    drop = torch.zeros_like(ordered, dtype=torch.bool)
+    if top_k:
+        drop[:, top_k:] = True
+    if top_p < 1.0:
+        mass = ordered.exp()
+        drop |= mass.cumsum(dim=-1) - mass >= top_p
+    kept = log_q.masked_fill(torch.zeros_like(drop).scatter(1, index, drop), -torch.inf)
+    return torch.log_softmax(kept, dim=-1)
+
+
+def draw(log_q: Tensor, uniforms: Tensor) -> Tensor:
+    """One token id [rows] from each row, by the inverse of its distribution function.
+
+    Args:
+        log_q: log-probabilities, [rows, vocabulary].
+        uniforms: one number in [0, 1) for each row, float64.
+    """
+    cumulative = log_q.double().exp().cumsum(dim=-1)
+    target = uniforms[:, None].to(cumulative) * cumulative[:, -1:]
+    # right=True skips tokens of probability zero: their interval is empty.
+    token = torch.searchsorted(cumulative, target, right=True).squeeze(1)
+    return torch.minimum(token, _last_possible(log_q))
+
+
+def _last_possible(log_q: Tensor) -> Tensor:
+    """The last token with any probability: where rounding would step over the end."""
+    positions = torch.arange(log_q.shape[-1], device=log_q.device)
+    return torch.where(torch.isneginf(log_q), -1, positions).amax(dim=-1)

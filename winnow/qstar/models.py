@@ -1,0 +1,122 @@
+"""Load a policy or a teacher: weights, tokenizer, end-of-sequence ids, context length."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from winnow.errors import UserError
+from winnow.manifest import Manifest, resolve
+from winnow.records import Message
+
+log = logging.getLogger(__name__)
+
+DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to decode.
+
+    Attributes:
+        name: the directory it came from, for messages.
+        model: the transformers model, in evaluation mode on its device.
+        tokenizer: its tokenizer.
+        manifest: what it is.
+        eos_ids: ids that end a completion.
+        context: the longest sequence, prompt and completion together, in tokens.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    manifest: Manifest
+    eos_ids: frozenset[int]
+    context: int
+
+    @property
+    def pad_id(self) -> int:
+        """An id to fill with; masked everywhere, so any valid id serves where none is declared."""
+        pad = self.tokenizer.pad_token_id
+        return int(pad) if pad is not None else min(self.eos_ids)
+
+    @property
+    def width(self) -> int:
+        """Columns of the logits."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a conversation, up to where the assistant's turn begins."""
+        rendered = self.tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, tokenize=False
+        )
+        return list(self.tokenizer.encode(rendered, add_special_tokens=False))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of a completion; reasoning and answer tags stay, end-of-turn tokens go."""
+        kept = [token for token in token_ids if token not in self.eos_ids]
+        return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def load(
+    model: str | Path, dtype: str = "float32", device: str = "cpu", trust_remote_code: bool = False
+) -> LoadedModel:
+    """Load from a directory, a manifest file or a hub name; safetensors only.
+
+    Raises:
+        UserError: not a complete model, no chat template, or an unknown dtype.
+    """
+    directory, manifest = resolve(model)
+    if dtype not in DTYPES:
+        raise UserError("dtype", repr(dtype), "one of " + ", ".join(DTYPES), "correct the value")
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    if tokenizer.chat_template is None:
+        raise UserError(
+            directory,
+            "its tokenizer has no chat template",
+            "a chat template that renders messages",
+            "add chat_template.jinja to the model directory",
+        )
+    loaded = AutoModelForCausalLM.from_pretrained(
+        directory,
+        dtype=DTYPES[dtype],
+        use_safetensors=True,
+        attn_implementation="sdpa",
+        trust_remote_code=trust_remote_code,
+    )
+    loaded.eval().requires_grad_(False).to(device)
+    return LoadedModel(
+        name=str(directory),
+        model=loaded,
+        tokenizer=tokenizer,
+        manifest=manifest,
+        eos_ids=_eos_ids(loaded, tokenizer, directory),
+        context=int(getattr(loaded.config, "max_position_embeddings", 0) or 1 << 30),
+    )
+
+
+def _eos_ids(model: Any, tokenizer: Any, directory: Path) -> frozenset[int]:
+    declared = model.generation_config.eos_token_id
+    ids = set(declared if isinstance(declared, list) else [declared]) | {tokenizer.eos_token_id}
+    ids.discard(None)
+    if not ids:
+        raise UserError(
+            directory,
+            "no end-of-sequence token",
+            "eos_token_id in generation_config.json or in the tokenizer",
+            "add it: without one, every completion runs to max_new_tokens",
+        )
+    return frozenset(int(index) for index in ids)

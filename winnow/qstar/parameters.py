@@ -1,0 +1,37 @@
+"""How a token is drawn from q*. Needs no torch, so that a mistake shows before it is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from winnow.errors import UserError
+
+
+@dataclass(frozen=True)
+class SamplingParameters:
+    """How a token is drawn.
+
+    Attributes:
+        temperature: divides both models' logits before the mixture; 0 takes the arg-max of q*.
+        top_k: keep the k likeliest tokens of q*; 0 keeps all.
+        top_p: keep the smallest set of tokens whose q* reaches p; 1 keeps all.
+        max_new_tokens: cut after so many tokens, the end-of-sequence token counted.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    max_new_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        for name, holds, expected in (
+            ("temperature", self.temperature >= 0, "at least 0"),
+            ("top_k", self.top_k >= 0, "at least 0 (0 keeps all)"),
+            ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+        ):
+            if not holds:
+                raise UserError(name, f"{getattr(self, name)}", expected, "correct the value")

@@ -1,0 +1,67 @@
+"""Find the answer in a completion or in a reference, and bring it to one form."""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = re.compile(r"([-+]?)(\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))((?:\.\d+)?)")
+OPEN, CLOSE = "<answer>", "</answer>"
+
+
+def extract_answer(text: str) -> str | None:
+    """The last stated answer: ``<answer>…</answer>``, else ``\\boxed{…}``, else ``#### …``; or None.
+
+    A tag that is opened and not closed states nothing: the completion was cut off.
+    """
+    start = text.rfind(OPEN)
+    if start >= 0:
+        end = text.find(CLOSE, start)
+        return text[start + len(OPEN) : end].strip() if end >= 0 else None
+    boxed = _last_boxed(text)
+    if boxed is not None:
+        return boxed.strip()
+    head, mark, tail = text.rpartition("####")
+    if mark:
+        return tail.strip().split("\n", 1)[0].strip() or None
+    return None
+
+
+def extract_reference(reference: str) -> str:
+    """The answer in a reference, which may be the bare answer or a whole worked solution."""
+    return extract_answer(reference) or reference.strip()
+
+
+def _last_boxed(text: str) -> str | None:
+    """The content of the last ``\\boxed{…}``; braces may nest."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth = 0
+    begin = start + len("\\boxed")
+    for index in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        if depth == 0:
+            return text[begin + 1 : index]
+    return None
+
+
+def normalize(answer: str) -> str:
+    """One form for equal answers: case and space folded, numbers without ``$``, separators or idle zeros."""
+    if answer.isascii() and answer.isdigit():
+        return answer.lstrip("0") or "0"
+    folded = " ".join(answer.casefold().split()).rstrip(".")
+    match = _NUMBER.fullmatch(folded.replace("$", "").strip())
+    if match is None:
+        return folded
+    sign, whole, decimals = match.groups()
+    whole = whole.replace(",", "").lstrip("0") or "0"
+    decimals = decimals.rstrip("0").rstrip(".")
+    return ("-" if sign == "-" and whole + decimals != "0" else "") + whole + decimals
+
+
+def parse_number(answer: str) -> float | None:
+    """The number in an answer, or None unless there is exactly one."""
+    if answer.isascii() and answer.isdigit():
+        return float(answer)
+    found = list(_NUMBER.finditer(answer))
+    return float(found[0].group().replace(",", "")) if len(found) == 1 else None

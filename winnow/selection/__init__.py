@@ -1,0 +1,1 @@
+"""Which completions become training data, and the account of all the others."""

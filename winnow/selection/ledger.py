@@ -1,0 +1,85 @@
+"""The ledger: each prompt × sample in exactly one outcome, and counts that add up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from winnow.errors import UserError
+from winnow.selection.rules import ACCEPTED, NOT_DRAWN, Decision
+
+
+@dataclass
+class Ledger:
+    """Counts outcomes while the rows are written."""
+
+    n: int
+    prompts: int = 0
+    completion_tokens: int = 0
+    passed: int = 0
+    prompts_accepted: int = 0
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def enter(self, completions: list[dict[str, Any]], decisions: list[Decision], scorer: str) -> None:
+        """Account for one prompt."""
+        self.prompts += 1
+        self.completion_tokens += sum(row["completion_tokens"] for row in completions)
+        self.passed += sum(row["scores"][scorer]["passed"] for row in completions)
+        self.prompts_accepted += any(d.outcome == ACCEPTED for d in decisions)
+        self.reasons.update((d.outcome, d.reason) for d in decisions)
+
+    def statistics(self) -> dict[str, Any]:
+        """The totals, checked: outcomes sum to prompts × n.
+
+        Raises:
+            UserError: they do not.
+        """
+        entered = sum(self.reasons.values())
+        if entered != self.prompts * self.n:
+            raise UserError(
+                "ledger",
+                f"{entered} entries for {self.prompts} prompts × n = {self.n}",
+                f"{self.prompts * self.n}",
+                "report this: a completion was lost or counted twice",
+            )
+        accepted = sum(count for (outcome, _), count in self.reasons.items() if outcome == ACCEPTED)
+        generated = entered - sum(
+            count for (outcome, _), count in self.reasons.items() if outcome == NOT_DRAWN
+        )
+        return {
+            "prompts": self.prompts,
+            "n": self.n,
+            "completions": entered,
+            "generated": generated,
+            "passed": self.passed,
+            "pass_rate": self.passed / generated if generated else None,
+            "accepted": accepted,
+            "yield": accepted / entered if entered else None,
+            "prompts_with_accepted": self.prompts_accepted,
+            "completion_tokens": self.completion_tokens,
+            "outcomes": {
+                f"{outcome}: {reason}": count for (outcome, reason), count in sorted(self.reasons.items())
+            },
+        }
+
+
+def as_text(statistics: dict[str, Any]) -> str:
+    """The statistics as a person reads them."""
+    lines = [
+        f"prompts                {statistics['prompts']:>10,}",
+        f"completions            {statistics['completions']:>10,}   (n = {statistics['n']})",
+        f"passed                 {statistics['passed']:>10,}   {_percent(statistics['pass_rate'])} of those generated",
+        f"accepted               {statistics['accepted']:>10,}   {_percent(statistics['yield'])} of all",
+        f"prompts with accepted  {statistics['prompts_with_accepted']:>10,}",
+        f"completion tokens      {statistics['completion_tokens']:>10,}",
+        "",
+        "outcomes",
+    ]
+    width = max(map(len, statistics["outcomes"]), default=0)
+    lines += [f"  {reason:<{width}} {count:>10,}" for reason, count in statistics["outcomes"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "  none" if share is None else f"{share:6.1%}"

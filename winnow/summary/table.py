@@ -1,0 +1,83 @@
+"""The summary as Markdown: for a terminal, a pull request or a notebook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+COLUMNS = (
+    "step", "alpha", "n", "passed", "accepted", "yield", "before", "after (95 % CI)", "lift", "α", "β",
+    "tokens", "seconds",
+)  # fmt: skip
+
+
+def as_markdown(summary: dict[str, Any]) -> str:
+    """The arms side by side, then the checkpoints."""
+    rows = [_row(arm) for arm in summary["arms"]]
+    lines = [f"# {summary['run']}", "", *_table(COLUMNS, rows), ""]
+    lines += [
+        "`passed`: share of the completions that the verifier accepts. `accepted`: completions kept for",
+        "training. `before`, `after`: held-out accuracy, with a 95 % interval clustered by prompt. `lift`:",
+        "after − before in points, paired by prompt. α: the teacher's mean weight. β: mean Σ min(q*, π_θ).",
+        "`seconds`: wall time of the jobs that drew the completions, start-up included.",
+    ]
+    lines += [f"**Unequal training sets**: {note}" for note in summary["warnings"]]
+    lines += ["", "## Checkpoints", ""]
+    lines += _table(
+        ("checkpoint", "held-out accuracy (95 % CI)"),
+        [(entry["step"], _interval(entry["accuracy"], entry["accuracy_ci"])) for entry in summary["steps"]],
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _row(arm: dict[str, Any]) -> tuple[str, ...]:
+    trained = arm["accuracy_after"] is not None
+    return (
+        arm["step"],
+        arm["alpha"],
+        str(arm["n"]),
+        _percent(arm["pass_rate"]),
+        f"{arm['accepted']:,}",
+        _percent(arm["yield"]),
+        _percent(arm["accuracy_before"]),
+        _interval(arm["accuracy_after"], arm["accuracy_ci"]) if trained else "",
+        f"{100 * arm['lift']:+.1f} ± {50 * (arm['lift_ci'][1] - arm['lift_ci'][0]):.1f}" if trained else "",
+        _number(arm["alpha_mean"]),
+        _number(arm["beta_mean"]),
+        f"{arm['completion_tokens']:,}",
+        "" if arm["seconds"] is None else f"{arm['seconds']:.1f}",
+    )
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(line[i]) for line in [columns, *rows]) for i in range(len(columns))]
+    text = {"step", "alpha", "checkpoint"}
+    head = "| " + " | ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)) + " |"
+    rule = (
+        "|"
+        + "|".join(
+            "-" * (w + 2) if c in text else "-" * (w + 1) + ":" for c, w in zip(columns, widths, strict=True)
+        )
+        + "|"
+    )
+    body = [
+        "| "
+        + " | ".join(
+            cell.ljust(w) if c in text else cell.rjust(w)
+            for cell, w, c in zip(row, widths, columns, strict=True)
+        )
+        + " |"
+        for row in rows
+    ]
+    return [head, rule, *body]
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _interval(value: float, bounds: list[float]) -> str:
+    return f"{100 * value:.1f} % [{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"

@@ -1,0 +1,163 @@
+"""The worker that `accelerate launch` starts: TRL's SFTTrainer, resumed and finished with a manifest.
+
+Run it through scripts/train.py, which checks the flags first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate import PartialState
+from datasets import load_dataset
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import SFTConfig, SFTTrainer
+
+from winnow import jsonl
+from winnow.manifest import describe, resolve
+from winnow.training.recipe import Recipe, Workplace, last_whole_checkpoint
+
+log = logging.getLogger("train")
+
+
+class MarkWhole(TrainerCallback):  # type: ignore[misc]
+    """Marks a checkpoint once all its files are written: a killed save leaves one without the mark."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called after the last file of a checkpoint."""
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "whole").touch()
+
+
+def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: bool) -> None:
+    """Train to the end, from the last whole checkpoint if there is one; write the manifest last."""
+    recipe = Recipe(**jsonl.read_json(workplace.recipe))
+    state = PartialState()
+    directory, _ = resolve(model)
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=getattr(torch, recipe.dtype),
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+        ),
+        processing_class=AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code),
+        args=_arguments(recipe, workplace, state),
+        train_dataset=load_dataset(
+            "json",
+            data_files=str(train_data),
+            split="train",
+            cache_dir=str(workplace.unfinished / "dataset"),
+        ),
+        callbacks=[MarkWhole()],
+    )
+    checkpoint = last_whole_checkpoint(workplace)
+    if checkpoint is not None:
+        log.info("resumed from %s", checkpoint.name)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    _finish(trainer, workplace, recipe)
+
+
+def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFTConfig:
+    per_step = recipe.micro_train_batch_size * state.num_processes
+    return SFTConfig(
+        output_dir=str(workplace.unfinished),
+        num_train_epochs=recipe.max_epochs,
+        per_device_train_batch_size=recipe.micro_train_batch_size,
+        gradient_accumulation_steps=max(1, recipe.train_batch_size // per_step),
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.lr_scheduler,
+        warmup_steps=recipe.warmup_ratio,
+        weight_decay=recipe.weight_decay,
+        max_length=recipe.max_length,
+        completion_only_loss=True,
+        bf16=recipe.bf16,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="steps",
+        save_steps=recipe.save_steps,
+        # Two, so that a kill while the newest is being written leaves a whole one.
+        save_total_limit=2,
+        logging_steps=10,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _finish(trainer: Any, workplace: Workplace, recipe: Recipe) -> None:
+    partial = workplace.root / "model.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    trainer.save_model(str(partial))
+    trainer.accelerator.wait_for_everyone()
+    if not trainer.accelerator.is_main_process:
+        return
+    # Pickled by the trainer, of no use to a reader of the checkpoint.
+    (partial / "training_args.bin").unlink(missing_ok=True)
+    shutil.rmtree(workplace.model, ignore_errors=True)
+    partial.replace(workplace.model)
+    jsonl.write_json(workplace.losses, [entry for entry in trainer.state.log_history if "loss" in entry])
+    # Relative to the manifest, so that a moved run is still whole.
+    manifest = describe(workplace.model, recipe=asdict(recipe), parent=recipe.parent)
+    type(manifest)(**{**asdict(manifest), "directory": workplace.model.name}).write(workplace.manifest)
+    shutil.rmtree(workplace.unfinished)
+    log.info("%s: checkpoint %s", workplace.manifest, manifest.model[:12])
+
+
+@contextmanager
+def _alone(workplace: Workplace) -> Iterator[bool]:
+    """Hold the workplace's lock; yields whether an orphan has finished the run while we waited."""
+    workplace.root.mkdir(parents=True, exist_ok=True)
+    with (workplace.root / "train.lock").open("w") as lock:
+        waited = False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another process trains here; waiting for its end", workplace.root)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            waited = True
+        yield waited and workplace.manifest.exists() and not workplace.recipe.exists()
+
+
+def main() -> None:
+    """Read the arguments that scripts/train.py passes on."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--save_path", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--train_data", required=True)
+    parser.add_argument("--trust_remote_code", action="store_true")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    transformers.utils.logging.disable_progress_bar()
+    workplace = Workplace(arguments.save_path)
+    if int(os.environ.get("RANK", "0")):
+        train(workplace, arguments.model, arguments.train_data, arguments.trust_remote_code)
+        return
+    with _alone(workplace) as finished:
+        if not finished:
+            train(workplace, arguments.model, arguments.train_data, arguments.trust_remote_code)
+
+
+if __name__ == "__main__":
+    main()
