@@ -14,7 +14,10 @@ min_version("9.16")
 sys.path.insert(0, workflow.basedir)
 
 
-configfile: "config.yaml"
+# Another --configfile stands alone: merged into this one, it would inherit the example's models.
+if "data" not in config:
+
+    configfile: "config.yaml"
 
 
 include: "rules/common.smk"

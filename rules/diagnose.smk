@@ -33,8 +33,8 @@ rule diagnose:
         alpha="policy|teacher",
     params:
         code=code("diagnose.py"),
-        prompts=subpath(input.prompts[0], parent=True),
-        scored=subpath(input.scored[0], parent=True),
+        prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
+        scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
         folder=subpath(output.table, parent=True),
         diagnostics="",
         num_shards=config["data"]["train"]["shards"],
@@ -64,11 +64,11 @@ use rule diagnose as diagnose_qstar with:
             for name in FIGURES + QSTAR_FIGURES
         ],
     wildcard_constraints:
-        alpha="(?!policy$|teacher$)[a-z_]+(-[0-9.]+)?",
+        alpha="(?!(policy|teacher)/)[a-z_]+(-[0-9.]+)?",
     params:
         code=code("diagnose.py"),
-        prompts=subpath(input.prompts[0], parent=True),
-        scored=subpath(input.scored[0], parent=True),
+        prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
+        scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
         folder=subpath(output.table, parent=True),
         diagnostics=lambda wildcards, input: f"--diagnostics {os.path.dirname(input.diagnostics[0])}",
         num_shards=config["data"]["train"]["shards"],

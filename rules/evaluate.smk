@@ -61,8 +61,8 @@ rule evaluate:
         "<benchmarks>/evaluation/{checkpoint}/evaluation.jsonl"
     params:
         code=code("evaluate.py"),
-        prompts=subpath(input.prompts[0], parent=True),
-        scored=subpath(input.scored[0], parent=True),
+        prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
+        scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
         num_shards=config["data"]["heldout"]["shards"],
         n=config["evaluation"]["n"],
         scorer=config["evaluation"]["scorer"],

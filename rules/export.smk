@@ -16,7 +16,7 @@ rule export:
         "<benchmarks>/training_data/step-{step}/{alpha}/n-{n}.jsonl"
     params:
         code=code("export.py"),
-        prompts=subpath(input.prompts[0], parent=True),
+        prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         folder=subpath(output[0], parent=True),
         num_shards=config["data"]["train"]["shards"],
         formats=config["export"]["formats"],

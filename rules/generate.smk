@@ -72,6 +72,6 @@ use rule generate as generate_qstar with:
         completions="<results>/completions/train/step-{step}/{alpha}/{shard}.block-{block}.jsonl",
         diagnostics="<results>/completions/train/step-{step}/{alpha}/{shard}.block-{block}.diagnostics.jsonl",
     wildcard_constraints:
-        alpha="(?!policy$|teacher$)[a-z_]+(-[0-9.]+)?",
+        alpha="(?!(policy|teacher)/)[a-z_]+(-[0-9.]+)?",
     message:
         "Drawing from q*: step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"

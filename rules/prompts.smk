@@ -42,9 +42,9 @@ rule prompts_train:
     params:
         code=code("prompts.py"),
         content=content(config["data"]["train"]["path"]),
-        folder="<results>/prompts/train",
+        folder=subpath(output[0], parent=True),
         num_shards=config["data"]["train"]["shards"],
-        flags=dataset_flags("train"),
+        flags=lambda wildcards: dataset_flags("train"),
     message:
         "Reading the training prompts"
     shell:
@@ -64,8 +64,8 @@ use rule prompts_train as prompts_heldout with:
     params:
         code=code("prompts.py"),
         content=content(config["data"]["heldout"]["path"]),
-        folder="<results>/prompts/heldout",
+        folder=subpath(output[0], parent=True),
         num_shards=config["data"]["heldout"]["shards"],
-        flags=dataset_flags("heldout"),
+        flags=lambda wildcards: dataset_flags("heldout"),
     message:
         "Reading the held-out prompts"

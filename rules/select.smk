@@ -34,8 +34,8 @@ rule select:
         "<benchmarks>/selected/step-{step}/{alpha}/n-{n}.jsonl"
     params:
         code=code("select.py"),
-        prompts=subpath(input.prompts[0], parent=True),
-        scored=subpath(input.scored[0], parent=True),
+        prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
+        scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
         folder=subpath(output.accepted, parent=True),
         num_shards=config["data"]["train"]["shards"],
         block_size=BLOCK_SIZE,

@@ -50,7 +50,7 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--n", type=positive_int, required=True, help="samples of each prompt to look at")
     p.add_argument("--scorer", default="exact_answer", help="whose verdict counts as passed")
     p.add_argument("--error_scorer", default="numeric_error", help="whose value is an error, if it is there")
-    p.add_argument("--title", default="", help="over every figure: run, step, alpha and n")
+    p.add_argument("--title", help="over every figure: run, step, alpha and n")
     p.add_argument("--output_dir", required=True, type=Path, help="where the files go")
     return p
 
@@ -70,7 +70,9 @@ def main(arguments: argparse.Namespace) -> None:
         qstar = qstar_report(diagnostics_files(arguments.diagnostics, *sizes), arguments.n)
     groups = read_groups(prompts, scored, arguments.n, arguments.block_size)
     completions = collect(groups, arguments.n, arguments.scorer, arguments.error_scorer)
-    report = reports.build(completions, qstar, arguments.title, arguments.scorer, arguments.error_scorer)
+    report = reports.build(
+        completions, qstar, arguments.title or "", arguments.scorer, arguments.error_scorer
+    )
     out: Path = arguments.output_dir
     draw(report, out)
     jsonl.write_text(out / "statistics.txt", reports.as_text(report))

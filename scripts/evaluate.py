@@ -5,8 +5,9 @@
         --scorer exact_answer --output evaluation.json
 
 Every prompt counts alike: the accuracy is the mean over prompts of the share of its n completions
-that passed. The interval is clustered by prompt. evaluation.json keeps each prompt's own share, so
-that two checkpoints can be compared prompt by prompt.
+that passed; one that could not be generated did not pass. The interval is clustered by prompt.
+evaluation.json keeps each prompt's own share, so that two checkpoints can be compared prompt by
+prompt.
 """
 
 import os
@@ -24,6 +25,7 @@ from winnow import jsonl
 from winnow.command_line import parser, positive_int, run
 from winnow.errors import UserError
 from winnow.intervals import accuracy
+from winnow.records import NOT_GENERATED
 from winnow.selection.groups import read_groups
 from winnow.shards import block_files, shard_files
 
@@ -58,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
             )
         per_prompt[group.prompt.id] = sum(v["passed"] for v in verdicts) / arguments.n
         tokens += sum(row["completion_tokens"] for row in group.completions)
-        not_generated += sum(not row["completion_tokens"] for row in group.completions)
+        not_generated += sum(row["finish_reason"] in NOT_GENERATED for row in group.completions)
     if not per_prompt:
         raise UserError(arguments.prompts[0], "no prompts", "at least one held-out prompt", "check the split")
     estimate = accuracy(list(per_prompt.values()))

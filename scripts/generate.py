@@ -54,7 +54,9 @@ def flags() -> argparse.ArgumentParser:
     models.add_argument("--model_theta", help="the student; not needed for alpha_method teacher")
     models.add_argument("--model_t", help="the teacher; the student's own weights if not given")
     models.add_argument("--dtype", default="float32", help="float16, bfloat16, float32 or float64")
-    models.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …")
+    models.add_argument(
+        "--device", default="auto", help="auto (the GPU where there is one), cpu, cuda, cuda:1 …"
+    )
     models.add_argument("--trust_remote_code", action="store_true", help="run code shipped with a model")
     drawing = p.add_argument_group("drawing")
     drawing.add_argument("--alpha_method", default="policy", help="see above; fixed-0.3 is fixed with 0.3")

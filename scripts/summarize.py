@@ -67,7 +67,8 @@ def unequal(entries: list[dict]) -> list[str]:
         trained = [e for e in entries if e["round"] == number and e["train_examples"] is not None]
         most = max((e["train_examples"] for e in trained), default=0)
         found += [
-            f"step {e['step']}, {e['alpha']}, n = {e['n']} trained on {e['train_examples']} examples, others on {most}"
+            f"step {e['step']}, {e['alpha']}, n = {e['n']} trained on {e['train_examples']} examples, "
+            f"others on {most}"
             for e in trained
             if e["train_examples"] < most
         ]

@@ -19,6 +19,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from winnow import jsonl
 from winnow.command_line import parser, positive_int, run
@@ -27,6 +28,10 @@ from winnow.fingerprint import fingerprint
 from winnow.formats.prompt_completion import PromptCompletion
 from winnow.manifest import file_hash, resolve
 from winnow.training.recipe import Recipe, Workplace, claim
+
+if TYPE_CHECKING:
+    # The worker that is launched below: named here, so that the fingerprint covers it.
+    import winnow.training.sft  # noqa: F401
 
 log = logging.getLogger("train")
 

@@ -64,7 +64,8 @@ def round_arms(config: dict[str, Any]) -> list[Arm]:
     return [Arm(step, Alpha.parse(rounds["alpha"]).name, rounds["n"]) for step in steps]
 
 
-def _explain(error: jsonschema.ValidationError) -> UserError:
+def _explain(error: Any) -> UserError:
+    """Put a jsonschema.ValidationError into words."""
     key = ".".join(map(str, error.absolute_path)) or "(top)"
     where = f"{WHERE}, key {key}"
     mend = "correct the config; schemas/config.schema.yaml describes every key"
@@ -88,7 +89,7 @@ def _explain(error: jsonschema.ValidationError) -> UserError:
     )
 
 
-def _expectation(error: jsonschema.ValidationError) -> str:
+def _expectation(error: Any) -> str:
     value = error.validator_value
     words = {
         "type": f"of type {value if isinstance(value, str) else ' or '.join(map(str, value))}",

@@ -86,7 +86,11 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
 def writer(path: str | Path) -> Iterator[Write]:
     """A function that appends one object to the JSONL file `path`, which appears when all is written."""
     with replacing(path) as file:
-        yield lambda value: None if file.write(dumps(value)) else None
+
+        def write(value: Any) -> None:
+            file.write(dumps(value))
+
+        yield write
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -26,7 +26,7 @@ def render(template: str, fields: Mapping[str, Any], where: str) -> str:
         UserError: the template has a syntax error, or names a field that the row lacks.
     """
     try:
-        return _compiled(template).render(fields)
+        return str(_compiled(template).render(fields))
     except TemplateSyntaxError as error:
         raise UserError(
             f"template {template!r}", f"{error.message}", "a Jinja template", "correct the template"

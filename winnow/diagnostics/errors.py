@@ -45,7 +45,10 @@ def errors_report(completions: Completions, scorer: str) -> dict[str, Any] | Non
 
 def distribution(values: Floats) -> dict[str, Any]:
     """Summary, share of each bin in numeric order, and the percentiles 0 … 100."""
-    percentiles = np.quantile(values, np.linspace(0, 1, 101)) if len(values) else []
+    percentiles: Any = []
+    if len(values):
+        # Values that occurred, so that the curve steps where they are.
+        percentiles = np.quantile(values, np.linspace(0, 1, 101), method="inverted_cdf")
     return describe(values) | {
         "bins": bins(values),
         "percentiles": [number(percentile) for percentile in percentiles],

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from winnow import jsonl
+from winnow.arms import blocks_for, shard_name
 from winnow.diagnostics.completions import Floats, Integers
 from winnow.diagnostics.summaries import describe, histogram, linear_edges, log_edges, number, share
 from winnow.errors import UserError
-from winnow.shards import block_files
 
 METRICS = ("alpha", "ess_ratio", "beta", "kl_theta", "kl_t", "neg_log_z")
 INFINITE_IF_DISJOINT = ("kl_theta", "neg_log_z")
@@ -31,14 +31,18 @@ WORTH_A_LOOK = (0.2, 0.8)
 
 
 def diagnostics_files(given: Sequence[str], num_shards: int, n: int, block_size: int) -> list[Path]:
-    """The diagnostics beside the completions of a folder, or the files that are given.
+    """The diagnostics of the blocks in a folder of completions, or the files that are given.
 
     Raises:
         UserError: a file is missing.
     """
     files = [Path(path) for path in given]
     if len(files) == 1 and files[0].is_dir():
-        files = [p.with_suffix(".diagnostics.jsonl") for p in block_files(given, num_shards, n, block_size)]
+        files = [
+            files[0] / f"{shard_name(shard, num_shards)}.block-{block}.diagnostics.jsonl"
+            for shard in range(num_shards)
+            for block in blocks_for(n, block_size)
+        ]
     for path in files:
         if not path.is_file():
             raise UserError(
@@ -70,8 +74,8 @@ class AlphaByPosition:
         return self._counts[: int(self._counts.any(axis=1).sum())]
 
 
-def qstar_report(files: Iterable[Path], n: int) -> dict[str, Any] | None:
-    """Distributions over the completions of the samples below n; None if there are none.
+def qstar_report(files: Iterable[Path], n: int) -> dict[str, Any]:
+    """Distributions over the completions of the samples below n.
 
     `<metric>_mean` weighs each completion by its tokens: it is the mean over all tokens.
     """
@@ -96,9 +100,7 @@ def qstar_report(files: Iterable[Path], n: int) -> dict[str, Any] | None:
                     "the diagnostics that generate.py --save_diagnostics writes",
                     "pass these files",
                 ) from None
-    if not tokens:
-        return None
-    total, apart = np.array(tokens), np.array(disjoint)
+    total, apart = np.array(tokens, np.int64), np.array(disjoint, np.int64)
     report: dict[str, Any] = {
         "completions": len(total),
         "tokens": int(total.sum()),
@@ -160,10 +162,11 @@ def _edges(metric: str, values: Floats) -> Floats:
     if metric == "ess_ratio":
         # A ratio of exactly 0 (disjoint support at every token) has no place on a log axis.
         positive = values[values > 0]
-        return log_edges(positive.min(), positive.max()) if len(positive) else log_edges(1.0, 1.0)
+        low, high = (positive.min(), positive.max()) if len(positive) else (1.0, 1.0)
+        return log_edges(low, high, len(positive))
     if metric == "beta":
-        return linear_edges(min(float(values.min(initial=1.0)), 0.9), 1.0)
-    return linear_edges(0.0, float(values.max(initial=0.0)) or 1.0)
+        return linear_edges(min(float(values.min(initial=1.0)), 0.9), 1.0, len(values))
+    return linear_edges(0.0, float(values.max(initial=0.0)) or 1.0, len(values))
 
 
 def _weighted_mean(values: Floats, weights: Integers) -> float | None:

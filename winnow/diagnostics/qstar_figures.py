@@ -6,9 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
-from winnow.diagnostics.style import BLUE, GREEN, GREY, VERMILLION, figure, note
+from winnow.diagnostics.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    PERCENT,
+    VERMILLION,
+    count_axis,
+    figure,
+    note,
+    round_ticks,
+    share_axis,
+)
 
 LABELS = {
     "alpha": "α, the teacher's weight",
@@ -25,7 +36,7 @@ def draw_metrics(report: dict[str, Any], path: Path) -> None:
     qstar = report["qstar"]
     subtitle = f"q*: means over the tokens of each of {qstar['completions']:,} completions"
     with figure(path, report["title"], subtitle, 9.0, 5.4) as drawn:
-        panels = drawn.subplots(2, 3, sharey=False)
+        panels = drawn.subplots(2, 3)
         for axes, (metric, label) in zip(panels.flat, LABELS.items(), strict=True):
             _panel(axes, metric, qstar["distributions"][metric])
             axes.set_xlabel(label)
@@ -42,17 +53,15 @@ def _panel(axes: Axes, metric: str, distribution: dict[str, Any]) -> None:
     axes.stairs([count / total for count in counts], edges, fill=True, color=colour, alpha=0.75)
     axes.axvline(distribution["median"], color="black", linestyle="--", linewidth=1)
     axes.set_title(f"median {distribution['median']:.3g}", fontsize=9)
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    share_axis(axes)
     if metric == "ess_ratio":
         axes.set_xscale("log")
-        decades = edges[-1] / edges[0]
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 100 else (1.0,)))
+        ratio = edges[-1] / edges[0]
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if ratio < 300 else (1.0,)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.minorticks_off()
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(round_ticks(5))
     axes.set_xlim(edges[0], edges[-1])
     return None
 
@@ -80,10 +89,10 @@ def draw_alpha(report: dict[str, Any], path: Path) -> None:
         main.set_ylabel("α, the teacher's weight")
         main.legend(loc="upper right", ncols=2)
         reach.plot(positions, along["reached"][: len(positions)], color=GREY, marker=mark)
+        count_axis(reach, 3)
         reach.set_ylim(0, along["reached"][0] * 1.08)
         reach.set_xlim(0.5, len(positions) + 0.5)
-        reach.xaxis.set_major_locator(MaxNLocator(integer=True))
-        reach.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        reach.xaxis.set_major_locator(round_ticks(8, integer=True))
         reach.set_xlabel("position in the completion (tokens)")
         reach.set_ylabel("completions")
         total = sum(of_tokens["counts"])
@@ -92,8 +101,10 @@ def draw_alpha(report: dict[str, Any], path: Path) -> None:
         side.set_ylim(main.get_ylim())
         side.tick_params(axis="y", labelleft=False)
         side.set_xlim(left=0)
-        side.xaxis.set_major_locator(MaxNLocator(2))
-        side.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        side.xaxis.set_major_locator(round_ticks(2))
+        side.xaxis.set_major_formatter(PERCENT)
         side.tick_params(axis="x", labelbottom=True)
-        side.set_xlabel("share of\nall tokens")
+        # In the empty corner, where it does not push the panels apart.
+        corner.text(0.5, 0.85, "share of\nall tokens", ha="center", va="top", transform=corner.transAxes)
+        drawn.align_ylabels([main, reach])
     return None

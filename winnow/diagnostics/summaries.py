@@ -19,7 +19,7 @@ def number(value: float) -> float | None:
 
 
 def share(part: int, whole: int) -> float | None:
-    """part / whole, None of nothing."""
+    """The part's share of the whole, None of nothing."""
     return number(part / whole) if whole else None
 
 
@@ -28,7 +28,9 @@ def describe(values: Floats | Integers) -> dict[str, Any]:
     summary: dict[str, Any] = {"count": len(values)}
     if not len(values):
         return summary | dict.fromkeys(("mean", "std", *QUANTILES))
-    summary |= {"mean": number(values.mean()), "std": number(values.std())}
+    # Someone answers 10³⁰⁰, whose square is infinite: the deviation is then None.
+    with np.errstate(over="ignore", invalid="ignore"):
+        summary |= {"mean": number(values.mean()), "std": number(values.std())}
     quantiles = np.quantile(values, list(QUANTILES.values()))
     return summary | {name: number(q) for name, q in zip(QUANTILES, quantiles, strict=True)}
 
@@ -39,20 +41,22 @@ def histogram(values: Floats | Integers, edges: Floats) -> dict[str, Any]:
     return {"edges": [number(edge) for edge in edges], "counts": counts.tolist()}
 
 
-def linear_edges(low: float, high: float, bins: int = 40) -> Floats:
-    """Equal bins from low to high; a point gets bins around it."""
-    if not high > low:
-        margin = 0.5 * abs(low) or 0.5
-        low, high = low - margin, high + margin
-    return np.linspace(low, high, bins + 1)
+def bins_for(count: int) -> int:
+    """√count bins, within 9 and 41: few values in many bins would stand apart like teeth."""
+    return min(max(math.isqrt(count), 9), 41)
 
 
-def log_edges(low: float, high: float, bins: int = 40) -> Floats:
-    """Bins of equal ratio from low to high, and at least from ½ to 2."""
-    return np.geomspace(min(low, 0.5), max(high, 2.0), bins + 1)
+def linear_edges(low: float, high: float, count: int) -> Floats:
+    """Equal bins from low to high > low for so many values."""
+    return np.linspace(low, high, bins_for(count) + 1)
+
+
+def log_edges(low: float, high: float, count: int) -> Floats:
+    """Bins of equal ratio from low to high, and at least from ½ to 2, for so many values."""
+    return np.geomspace(min(low, 0.5), max(high, 2.0), bins_for(count) + 1)
 
 
 def integer_edges(low: int, high: int, bins: int = 40) -> Floats:
-    """At most `bins` bins of equally many integers; each bin holds [edge, next edge)."""
+    """At most `bins` bins of equally many integers, with edges half-way between integers."""
     width = max(1, math.ceil((high - low + 1) / bins))
-    return np.arange(low, high + 1 + width, width, dtype=np.float64)
+    return np.arange(low - 0.5, high + width, width, dtype=np.float64)

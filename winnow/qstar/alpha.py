@@ -145,7 +145,8 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def _entropy(log_p: Tensor) -> Tensor:
-    return torch.special.entr(log_p.exp()).sum(dim=1)
+    entropy: Tensor = torch.special.entr(log_p.exp()).sum(dim=1)
+    return entropy
 
 
 def _moments(base: Tensor, d: Tensor, x: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
@@ -168,10 +169,17 @@ def _kl_difference(base: Tensor, d: Tensor, x: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _log_ess_ratio(base: Tensor, d: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """f = log(ess_t / ess_θ) = L(−α) − L(2−α), increasing in α; f′, and σ_d."""
-    low, mean_low, var_low = _moments(base, d, -x)
-    high, mean_high, var_high = _moments(base, d, 2.0 - x)
-    return low - high, mean_high - mean_low, torch.maximum(var_low, var_high).sqrt()
+    """f = log(ess_t / ess_θ) = L(−α) − L(2−α), increasing in α; f′, and σ_d of q_α itself."""
+    low, mean_low, _ = _moments(base, d, -x)
+    high, mean_high, _ = _moments(base, d, 2.0 - x)
+    # Where the rows nearly agree both L are near 0, and low − high drowns in rounding: α would
+    # jump to an end. L(x) = L(0) + log1p(Σ p·expm1(x d)) keeps the digits.
+    near = d.abs().amax(dim=1) < 0.5
+    p, small = torch.softmax(base, dim=1), d.clamp(-0.5, 0.5)
+    at_low = torch.log1p((p * torch.expm1(-x[:, None] * small)).sum(dim=1))
+    at_high = torch.log1p((p * torch.expm1((2.0 - x)[:, None] * small)).sum(dim=1))
+    value = torch.where(near, at_low - at_high, low - high)
+    return value, mean_high - mean_low, _moments(base, d, x)[2].sqrt()
 
 
 def _hermite_start(g0: Tensor, g1: Tensor) -> Tensor:
@@ -199,7 +207,8 @@ def _find_root(f: Evaluate, base: Tensor, d: Tensor, tolerance: float) -> tuple[
     f0, _, spread0 = f(base, d, zeros)
     f1, _, spread1 = f(base, d, ones)
     alpha = torch.where(f0 >= 0, zeros, torch.where(f1 <= 0, ones, 0.5))
-    flat = torch.maximum(spread0, spread1) <= torch.finfo(d.dtype).eps
+    # Both ends may be certain, of different tokens: then f1 − f0, the variance between, is large.
+    flat = torch.maximum(torch.maximum(spread0, spread1), f1 - f0) <= torch.finfo(d.dtype).eps
     alpha = torch.where(flat, 0.5, alpha)
     passes = torch.full((rows,), 2, dtype=torch.int64, device=device)
 

@@ -35,8 +35,9 @@ def summarize(values: Tensor) -> dict[str, Any]:
     Args:
         values: [tokens, len(METRICS)], without anything after the end-of-sequence token.
 
-    A metric that is infinite at a token (disjoint support) is left out of its mean; how many such
-    tokens there were is in `disjoint_tokens`. `alpha_values` has α at each token.
+    Tokens at which a metric is infinite are left out of its mean: the KL divergences where the two
+    models share no token (counted in `disjoint_tokens`), the ESS ratio also where one model masks
+    what q* supports. `alpha_values` has α at each token.
     """
     values = values.double()
     finite = torch.isfinite(values)

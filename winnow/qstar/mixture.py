@@ -29,6 +29,10 @@ def mix(log_theta: Tensor, log_t: Tensor, alpha: Alpha) -> tuple[Tensor, AlphaSo
     mixed = torch.where(weight > 0, weight * log_t, 0.0) + torch.where(
         weight < 1, (1.0 - weight) * log_theta, 0.0
     )
+    # A model that gives NaN (a row of nothing else, after its softmax) has no common token either;
+    # it must not pass for a student to whom the teacher answers.
+    broken = torch.isnan(log_theta[:, :1]) | torch.isnan(log_t[:, :1])
+    mixed = mixed.masked_fill(broken, torch.nan)
     return torch.log_softmax(mixed, dim=-1), solution
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import torch
+
 from winnow.arms import Alpha
 from winnow.errors import UserError
 from winnow.qstar.decoder import Decoder
@@ -51,6 +53,8 @@ class OptimalSampler:
         self.parameters = parameters or SamplingParameters()
         self.theta: LoadedModel | None = None
         self.t: LoadedModel | None = None
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         same = model_t is None or str(model_t) == str(model_theta)
         if self.alpha.method != "teacher":
             self.theta = load(model_theta, dtype, device, trust_remote_code)

@@ -32,7 +32,8 @@ def common_width(
     )
     if differing:
         shown = "; ".join(
-            f"id {index} is {by_id_theta.get(index)!r} for the student, {by_id_t.get(index)!r} for the teacher"
+            f"id {index} is {by_id_theta.get(index)!r} for the student, "
+            f"{by_id_t.get(index)!r} for the teacher"
             for index in differing[:3]
         )
         raise UserError(

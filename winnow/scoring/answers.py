@@ -20,7 +20,7 @@ def extract_answer(text: str) -> str | None:
     boxed = _last_boxed(text)
     if boxed is not None:
         return boxed.strip()
-    head, mark, tail = text.rpartition("####")
+    _, mark, tail = text.rpartition("####")
     if mark:
         return tail.strip().split("\n", 1)[0].strip() or None
     return None

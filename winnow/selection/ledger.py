@@ -69,7 +69,8 @@ def as_text(statistics: dict[str, Any]) -> str:
     lines = [
         f"prompts                {statistics['prompts']:>10,}",
         f"completions            {statistics['completions']:>10,}   (n = {statistics['n']})",
-        f"passed                 {statistics['passed']:>10,}   {_percent(statistics['pass_rate'])} of those generated",
+        f"passed                 {statistics['passed']:>10,}"
+        f"   {_percent(statistics['pass_rate'])} of those generated",
         f"accepted               {statistics['accepted']:>10,}   {_percent(statistics['yield'])} of all",
         f"prompts with accepted  {statistics['prompts_with_accepted']:>10,}",
         f"completion tokens      {statistics['completion_tokens']:>10,}",

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import transformers
 from accelerate import PartialState
-from datasets import load_dataset
+from datasets import disable_progress_bars, load_dataset
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -37,7 +37,7 @@ from winnow.training.recipe import Recipe, Workplace, last_whole_checkpoint
 log = logging.getLogger("train")
 
 
-class MarkWhole(TrainerCallback):  # type: ignore[misc]
+class MarkWhole(TrainerCallback):
     """Marks a checkpoint once all its files are written: a killed save leaves one without the mark."""
 
     def on_save(
@@ -45,7 +45,7 @@ class MarkWhole(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Called after the last file of a checkpoint."""
         if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "whole").touch()
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "whole").touch()
 
 
 def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: bool) -> None:
@@ -99,7 +99,8 @@ def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFT
         save_steps=recipe.save_steps,
         # Two, so that a kill while the newest is being written leaves a whole one.
         save_total_limit=2,
-        logging_steps=10,
+        logging_steps=5,
+        logging_first_step=True,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -150,6 +151,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     transformers.utils.logging.disable_progress_bar()
+    disable_progress_bars()
     workplace = Workplace(arguments.save_path)
     if int(os.environ.get("RANK", "0")):
         train(workplace, arguments.model, arguments.train_data, arguments.trust_remote_code)

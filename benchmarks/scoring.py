@@ -1,0 +1,127 @@
+#!/usr/bin/env python
+"""Scoring, file to file: rows per second and peak memory, against a one-off script.
+
+    python benchmarks/scoring.py [--quick] [--json FILE]
+
+The rival is what people write in an afternoon: read all rows with `json`, find the answer with a
+regular expression, compare, write all rows. It checks less (no boxed answers, no number forms, no ids).
+Both run as processes of their own on the same file; memory is each process's peak resident set.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)
+
+import orjson
+
+from benchmarks.report import flags, tell
+
+RIVAL = """
+import json, re, sys
+completions, prompts, output = sys.argv[1:]
+references = {row["id"]: row["reference"] for row in map(json.loads, open(prompts))}
+rows = [json.loads(line) for line in open(completions)]
+for row in rows:
+    found = re.findall(r"<answer>(.*?)</answer>", row["text"])
+    right = bool(found) and found[-1].strip() == references[row["prompt_id"]]
+    row["scores"] = {"exact_answer": {"value": float(right), "passed": right}}
+with open(output, "w") as file:
+    for row in rows:
+        file.write(json.dumps(row) + "\\n")
+"""
+
+
+def write_data(folder: Path, count: int) -> tuple[Path, Path]:
+    """`count` completions of count / 8 prompts, as the embedded example's look."""
+    completions, prompts = folder / f"c{count}.jsonl", folder / f"p{count}.jsonl"
+    with completions.open("wb") as file, prompts.open("wb") as other:
+        for index in range(count // 8):
+            key = f"train-{index:06d}"
+            other.write(orjson.dumps({"id": key, "messages": [], "reference": str(index)}) + b"\n")
+            for sample in range(8):
+                answer = index if sample % 3 else index + 1
+                row = {
+                    "id": f"{key}/{sample}", "prompt_id": key, "sample": sample, "seed": index * 977 + sample,
+                    "text": f"<think>{index}+0={index} {index}+0={answer}</think><answer>{answer}</answer>",
+                    "finish_reason": "stop", "prompt_tokens": 20, "completion_tokens": 28,
+                    "step": "460", "alpha": "policy", "model": "7c56d76378ea2bac" * 4,
+                }  # fmt: skip
+                file.write(orjson.dumps(row) + b"\n")
+    return completions, prompts
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """(seconds, peak MiB) of a process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{command[:3]} failed")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    arguments = flags(__doc__).parse_args()
+    counts = (50_000, 200_000)
+    repeats = 1 if arguments.quick else 3
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for count in counts:
+            completions, prompts = write_data(folder, count)
+            output = folder / "scored.jsonl"
+            files = ["--input", str(completions), "--prompts", str(prompts), "--output", str(output)]
+            for who, command in (
+                ("winnow", [sys.executable, "scripts/score.py", *files, "--scorers", "exact_answer"]),
+                (
+                    "winnow, two scorers",
+                    [
+                        sys.executable,
+                        "scripts/score.py",
+                        *files,
+                        "--scorers",
+                        "exact_answer",
+                        "numeric_error",
+                    ],
+                ),
+                (
+                    "one-off script",
+                    [sys.executable, "-c", RIVAL, str(completions), str(prompts), str(output)],
+                ),
+            ):
+                measured = [measure(command) for _ in range(repeats)]
+                seconds, peak = min(s for s, _ in measured), max(m for _, m in measured)
+                rows.append(
+                    {
+                        "who": who,
+                        "rows": count,
+                        "seconds": seconds,
+                        "rows/s": count / seconds,
+                        "peak MiB": peak,
+                    }
+                )
+    own, rival = rows[3], rows[5]
+    tell(
+        "scoring",
+        {
+            "rows per second over the one-off script, 200,000 rows": own["rows/s"] / rival["rows/s"],
+            "peak memory of the one-off script over ours, 200,000 rows": rival["peak MiB"] / own["peak MiB"],
+            "our peak memory at 50,000 rows over that at 200,000 (1 is flat)": rows[0]["peak MiB"]
+            / own["peak MiB"],
+        },
+        rows,
+        arguments.json,
+    )
+
+
+if __name__ == "__main__":
+    main()
