@@ -62,6 +62,8 @@ rule all:
         "<results>/summary.json",
         "<results>/summary.md",
         "<results>/summary.png",
+        # Named besides the summary, so that one that is deleted is made again, with what is below it.
+        all_products(),
 
 
 rule selected:

@@ -13,7 +13,6 @@ from winnow.fingerprint import fingerprint
 from winnow.layout import Layout
 from winnow.manifest import content_hash, identity, is_hub_name
 
-
 try:
     winnow_config.check(config)
 except UserError as error:
@@ -77,6 +76,26 @@ def scored_blocks(wildcards):
         for shard in shards("train")
         for block in blocks_for(arm.n, BLOCK_SIZE)
     ]
+
+
+def all_products():
+    """Every file of a run that somebody may keep, from the completions down."""
+    blocks = [
+        f"{folder}/{shard}.block-{block}.jsonl"
+        for arm in ARMS
+        for folder in (LAYOUT.completions(arm), LAYOUT.scored(arm))
+        for shard in shards("train")
+        for block in blocks_for(arm.n, BLOCK_SIZE)
+    ]
+    files = [LAYOUT.selected(arm, "accepted.jsonl") for arm in ARMS]
+    files += [LAYOUT.diagnostics(arm, "diagnostics.json") for arm in ARMS]
+    files += [
+        LAYOUT.training_data(arm, formats.find(name).filename)
+        for arm in TRAINED
+        for name in config["export"]["formats"]
+    ]
+    files += [LAYOUT.checkpoint(arm) for arm in TRAINED]
+    return list(dict.fromkeys(blocks)) + files
 
 
 def flag(name, value):

@@ -24,7 +24,10 @@ rule diagnose:
     output:
         table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
         text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
-        figures=["<results>/diagnostics/step-{step}/{alpha}/n-{n}/" + name for name in FIGURES],
+        figures=[
+            "<results>/diagnostics/step-{step}/{alpha}/n-{n}/" + name
+            for name in FIGURES
+        ],
     log:
         "<logs>/diagnostics/step-{step}/{alpha}/n-{n}.log",
     benchmark:

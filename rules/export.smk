@@ -7,7 +7,8 @@ rule export:
         prompts=prompts("train"),
     output:
         [
-            "<results>/training_data/step-{step}/{alpha}/n-{n}/" + formats.find(name).filename
+            "<results>/training_data/step-{step}/{alpha}/n-{n}/"
+            + formats.find(name).filename
             for name in config["export"]["formats"]
         ],
     log:

@@ -4,7 +4,11 @@
 def models_of(step, alpha):
     """The manifests that an alpha needs: policy and teacher run one model, the others mix both."""
     student = LAYOUT.manifest(step)
-    teacher = "<results>/models/teacher/manifest.json" if config["models"]["teacher"] else student
+    teacher = (
+        "<results>/models/teacher/manifest.json"
+        if config["models"]["teacher"]
+        else student
+    )
     method = Alpha.parse(alpha).method
     return {
         **({"policy": student} if method != "teacher" else {}),
@@ -43,6 +47,10 @@ rule generate:
         "<benchmarks>/completions/train/step-{step}/{alpha}/{shard}.block-{block}.jsonl"
     wildcard_constraints:
         alpha="policy|teacher",
+    resources:
+        # Neither changes a text, and what is no parameter reruns nothing.
+        batch_size=config["generation"]["batch_size"],
+        device=config["generation"]["device"],
     params:
         code=code("generate.py"),
         models=model_flags,
@@ -52,10 +60,6 @@ rule generate:
         first_sample=lambda wildcards: int(wildcards.block) * BLOCK_SIZE,
         temperature=config["generation"]["temperature"],
         drawing=drawing_flags(),
-    resources:
-        # Neither changes a text, and what is no parameter reruns nothing.
-        batch_size=config["generation"]["batch_size"],
-        device=config["generation"]["device"],
     message:
         "Drawing step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
     shell:

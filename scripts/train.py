@@ -91,7 +91,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
     claim(Workplace(arguments.save_path), recipe)
     command = [
-        sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch",
+        sys.executable, "-m", "accelerate.commands.launch",
         "--config_file", str(arguments.accelerate_config),
         "-m", "winnow.training.sft",
         "--save_path", str(arguments.save_path),

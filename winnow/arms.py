@@ -58,7 +58,9 @@ class Alpha:
             raise UserError(
                 where, f"alpha has weight {weight:g}", "a teacher's weight in [0, 1]", "correct the weight"
             )
-        return Alpha(f"fixed-{weight:g}", "fixed", weight)
+        # The name stands in paths and is read again: it holds the whole weight, never an exponent.
+        digits = f"{weight:.6f}".rstrip("0").rstrip(".")
+        return Alpha(f"fixed-{digits}", "fixed", float(digits))
 
 
 @dataclass(frozen=True, slots=True)

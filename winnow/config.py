@@ -91,9 +91,10 @@ def _explain(error: Any) -> UserError:
 
 def _expectation(error: Any) -> str:
     value = error.validator_value
+    listed = [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
     words = {
-        "type": f"of type {value if isinstance(value, str) else ' or '.join(map(str, value))}",
-        "enum": f"one of {', '.join(map(str, value))}" if isinstance(value, list) else "",
+        "type": f"of type {' or '.join(listed)}",
+        "enum": f"one of {', '.join(listed)}",
         "minimum": f"at least {value}",
         "maximum": f"at most {value}",
         "exclusiveMinimum": f"above {value}",
@@ -125,6 +126,13 @@ def _fill(value: Any, part: dict[str, Any]) -> None:
 def _check_arms(config: dict[str, Any]) -> None:
     steps = config["models"]["policy"]
     for step in steps:
+        if not isinstance(step, str):
+            raise UserError(
+                f"{WHERE}, key models.policy",
+                f"step {step!r} ({type(step).__name__})",
+                f"text: {str(step)!r}",
+                "put the step's name in quotes",
+            )
         if step.startswith("round-"):
             raise UserError(
                 f"{WHERE}, key models.policy",

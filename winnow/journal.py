@@ -142,8 +142,15 @@ class Journal:
             row = parse_line(line, f"{self.path}, line {number}")
             if number == 1:
                 self._check_header(row.get("journal"))
-            else:
+            elif "id" in row:
                 self._offsets.setdefault(str(row["id"]), offset)
+            else:
+                raise UserError(
+                    f"{self.path}, line {number}",
+                    f"an entry without 'id' (it has {', '.join(row) or 'no keys'})",
+                    "what this job has written",
+                    "remove this line, or delete the file to start anew",
+                )
             whole = offset + len(line)
         dropped = self._file.seek(0, os.SEEK_END) - whole
         if dropped:

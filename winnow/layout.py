@@ -60,6 +60,10 @@ class Layout:
         """A file of the selection."""
         return f"{self.root}/selected/{arm.path}/{name}"
 
+    def training_data(self, arm: Arm, name: str) -> str:
+        """A file of training data."""
+        return f"{self.root}/training_data/{arm.path}/{name}"
+
     def diagnostics(self, arm: Arm, name: str) -> str:
         """A file of the diagnostics."""
         return f"{self.root}/diagnostics/{arm.path}/{name}"

@@ -87,7 +87,7 @@ def resolve(model: str | Path) -> tuple[Path, Manifest]:
     if path.suffix != ".json":
         directory = path if path.is_dir() or not is_hub_name(str(model)) else _download(str(model))
         return directory, describe(directory)
-    recorded = Manifest(**read_json(path))
+    recorded = _read(path)
     directory = path.parent / recorded.directory
     if not directory.is_dir():
         directory = Path(recorded.directory)
@@ -102,6 +102,19 @@ def resolve(model: str | Path) -> tuple[Path, Manifest]:
             "run the pipeline again: it makes the manifest anew and redoes what used the old weights",
         )
     return directory, recorded
+
+
+def _read(path: Path) -> Manifest:
+    content = read_json(path)
+    try:
+        return Manifest(**content)
+    except TypeError:
+        raise UserError(
+            path,
+            "not a manifest",
+            "manifest.json, as manifest.py or train.py writes it",
+            "give that, or the model's directory",
+        ) from None
 
 
 def is_hub_name(name: str) -> bool:

@@ -2,9 +2,9 @@
 
     python examples/arithmetic/make_models.py
 
-took 23 minutes on two cores that others used too (24 minutes of CPU time), and writes to `models`, beside this
-file. All are Qwen3 models with random initial weights and one tokenizer, trained on sums that hold none of the
-prompts' numbers (see `make_prompts.py`):
+takes 24 minutes of CPU time, 23 on the clock when measured on two cores that others used too, and writes to
+`models`, beside this file. All are Qwen3 models with random initial weights and one tokenizer, trained on
+sums that hold none of the prompts' numbers (see `make_prompts.py`):
 
 - `policy-step-<N>`: 0.45 M parameters; one run, stored after N steps, on its way from guessing to adding. It
   stops while it still has much to learn: that is what Winnow is for.

@@ -2,7 +2,7 @@
 
     python examples/arithmetic/measure_models.py
 
-takes about half a minute on two cores. Each prompt is answered four times; the teacher is asked with and
+takes a minute on two busy cores. Each prompt is answered four times; the teacher is asked with and
 without the answer in its prompt. Ends with an error if a rate lies outside its band.
 """
 

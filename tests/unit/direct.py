@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from bisection import bisect, mixture, roots_function
 from splitmix import uniform
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from winnow.qstar import OptimalSampler, SamplingParameters
+from winnow.qstar import OptimalSampler, SamplingParameters, models
+from winnow.qstar import sampler as samplers
 from winnow.qstar.scheduler import Row
 from winnow.records import Prompt, completion_seed
 
@@ -29,8 +31,10 @@ def ask(student: str, teacher: str | None = None, name: str = "p") -> Prompt:
 
 
 def sampler(student: Path, teacher: Path | None, alpha: str, length: int = 4, **parameters) -> OptimalSampler:
+    """A sampler in float64; models are read once a session, and nothing else is shared."""
     chosen = SamplingParameters(max_new_tokens=length, **parameters)
-    return OptimalSampler(student, teacher, alpha, parameters=chosen, dtype="float64")
+    with patch.object(samplers, "load", _load):
+        return OptimalSampler(student, teacher, alpha, parameters=chosen, dtype="float64")
 
 
 def samples(source: OptimalSampler, prompt: Prompt, count: int) -> list[Row]:
@@ -39,6 +43,9 @@ def samples(source: OptimalSampler, prompt: Prompt, count: int) -> list[Row]:
     return [
         replace(first, id=f"{prompt.id}/{i}", seed=completion_seed(17, prompt.id, i)) for i in range(count)
     ]
+
+
+_load = cache(models.load)
 
 
 @cache
@@ -62,7 +69,12 @@ def entropy(log_p: np.ndarray) -> np.ndarray:
 
 
 def next_token(
-    student: Path, teacher: Path, prompt: Prompt, alpha: str, prefixes: Sequence[Tokens], temperature: float = 1.0
+    student: Path,
+    teacher: Path,
+    prompt: Prompt,
+    alpha: str,
+    prefixes: Sequence[Tokens],
+    temperature: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """(q*, α, other metrics) after each of some prefixes of one length."""
     shown = (prompt.teacher_messages or prompt.messages)[-1]["content"]
@@ -74,7 +86,9 @@ def next_token(
         weight = entropy(s) / (entropy(s) + entropy(t))
     else:
         constant = {"policy": 0.0, "teacher": 1.0}
-        weight = np.full(len(s), constant[alpha] if alpha in constant else float(alpha.removeprefix("fixed-")))
+        weight = np.full(
+            len(s), constant[alpha] if alpha in constant else float(alpha.removeprefix("fixed-"))
+        )
     q, log_q, log_z = mixture(s, t, weight)
     metrics = {
         "kl_theta": (q * (log_q - s)).sum(axis=1),
@@ -105,7 +119,13 @@ def enumerate_all(
 
 
 def replay(
-    student: Path, teacher: Path, prompt: Prompt, alpha: str, seed: int, longest: int, temperature: float = 1.0
+    student: Path,
+    teacher: Path,
+    prompt: Prompt,
+    alpha: str,
+    seed: int,
+    longest: int,
+    temperature: float = 1.0,
 ) -> tuple[Tokens, dict[str, list[float]]]:
     """The one completion that a seed determines, and the metrics at each of its tokens."""
     tokens: Tokens = ()

@@ -14,15 +14,15 @@ ASK = ask("ab", "dcabc")
 """Prompts of different lengths for student and teacher."""
 
 
-def check_distribution(student, teacher, alpha, longest=4, temperature=1.0, prompt=ASK):
-    """20,000 draws against the probability of every sequence."""
+def check_distribution(student, teacher, alpha, longest=4, temperature=1.0, prompt=ASK, draws=DRAWS):
+    """Many draws against the probability of every sequence."""
     source = sampler(student, teacher, alpha, longest, temperature=temperature)
     drawn = Counter(
-        tuple(entry.token_ids) for entry in source.draw(samples(source, prompt, DRAWS), batch_size=4_000)
+        tuple(entry.token_ids) for entry in source.draw(samples(source, prompt, draws), batch_size=4_000)
     )
     expected = enumerate_all(student, teacher, prompt, alpha, longest, temperature)
     assert sum(expected.values()) == pytest.approx(1.0)
-    assert drawn.total() == DRAWS
+    assert drawn.total() == draws
     assert set(drawn) <= set(expected)
     assert goodness([drawn[tokens] for tokens in expected], list(expected.values())) > 1e-4
 
@@ -44,7 +44,7 @@ def check_replay(student, teacher, alpha, temperature=0.7, longest=12):
             check_diagnostics(entry.diagnostics, tokens, seen)
         else:
             assert entry.diagnostics is None
-    assert len(lengths) > 3, "the prompts are to end at different times"
+    assert len(lengths) > 2, "the prompts are to end at different times"
 
 
 def check_diagnostics(summary, tokens, seen):

@@ -88,7 +88,9 @@ def verify(
         if found != conversation:
             raise _unfit(path, row, "its row does not read back as what was selected")
         for name, scorer in scorers.items():
-            score, recorded = scorer.score(found.completion, prompt.reference), row["scores"][name]
+            score, recorded = scorer.score(found.completion, prompt.reference), row["scores"].get(name)
+            if recorded is None:
+                raise _unfit(path, row, f"it was never scored with {name}, which is to verify it")
             if (score.value, score.passed) != (recorded["value"], recorded["passed"]):
                 raise _unfit(
                     path,

@@ -35,7 +35,7 @@ class NumericError:
         if reference is None:
             return Score(None, False, "the prompt has no reference")
         expected = parse_number(extract_reference(reference))
-        if expected is None:
+        if expected is None or not math.isfinite(expected):
             return Score(None, False, "the reference is not a number")
         answer = extract_answer(text)
         if answer is None:

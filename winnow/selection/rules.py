@@ -127,7 +127,7 @@ class Rules:
                 return Decision(REJECTED, "has no value")
             if row["id"] != best:
                 return Decision(REJECTED, f"not the prompt's {self.strategy}")
-        if self.max_error is not None and score["value"] is not None and score["value"] > self.max_error:
+        if self.strategy == "min_error" and self.max_error is not None and score["value"] > self.max_error:
             return Decision(REJECTED, f"error above {self.max_error:g}")
         if self.deduplicate and row["text"] in texts:
             return Decision(REJECTED, "duplicate within its prompt")

@@ -17,7 +17,7 @@ def draw(summary: dict[str, Any], path: Path) -> None:
     arms = summary["arms"]
     trained = [arm for arm in arms if arm["accuracy_after"] is not None]
     rows = max(len(arms), len(trained), 4)
-    figure = Figure(figsize=(12, 1.8 + 0.55 * rows), dpi=150, layout="constrained")
+    figure = Figure(figsize=(12, 2.4 + 0.5 * rows), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2)
     figure.suptitle(f"{summary['run']}: arms side by side", fontsize=13, fontweight="bold")
@@ -49,7 +49,9 @@ def _lanes(panel: Any, arms: list[dict[str, Any]]) -> list[int]:
 
 
 def _accuracy(panel: Any, arms: list[dict[str, Any]]) -> None:
-    panel.set_title("Held-out accuracy before and after training", fontsize=10, loc="left")
+    panel.set_title(
+        "Held-out accuracy before and after training", fontsize=10.5, fontweight="bold", loc="left", pad=24
+    )
     panel.set_xlabel("held-out accuracy [%], 95 % interval", fontsize=9)
     if not arms:
         panel.text(0.5, 0.5, "no arm was trained", ha="center", va="center", transform=panel.transAxes)
@@ -62,22 +64,28 @@ def _accuracy(panel: Any, arms: list[dict[str, Any]]) -> None:
             low, high = (100 * value for value in arm[bounds])
             panel.plot([low, high], [lane, lane], color=colour, linewidth=1.6, alpha=0.7)
             panel.plot(100 * arm[key], lane, marker, color=colour, markersize=6, label=None if lane else name)
-    panel.legend(fontsize=9, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+    panel.legend(
+        fontsize=9, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=2, borderaxespad=0
+    )
 
 
 def _pass_rate(panel: Any, arms: list[dict[str, Any]]) -> None:
-    panel.set_title("Completions that passed, and that were kept", fontsize=10, loc="left")
+    panel.set_title(
+        "Completions that passed, and that were kept", fontsize=10.5, fontweight="bold", loc="left", pad=24
+    )
     panel.set_xlabel("share of all completions [%]", fontsize=9)
     lanes = _lanes(panel, arms)
     panel.barh(lanes, [100 * (a["pass_rate"] or 0) for a in arms], 0.7, color="#A6CEE3", label="passed")
     panel.barh(lanes, [100 * (a["yield"] or 0) for a in arms], 0.35, color=BLUE, label="kept for training")
     panel.set_xlim(0, 100)
-    panel.legend(fontsize=9, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+    panel.legend(
+        fontsize=9, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=2, borderaxespad=0
+    )
 
 
 def _mixture(panel: Any, arms: list[dict[str, Any]]) -> None:
     mixed = [arm for arm in arms if arm["beta_mean"] is not None]
-    panel.set_title("The mixture q*", fontsize=10, loc="left")
+    panel.set_title("The mixture q*", fontsize=10.5, fontweight="bold", loc="left", pad=24)
     panel.set_xlabel("mean over tokens", fontsize=9)
     panel.set_xlim(0, 1.02)
     if not mixed:
@@ -86,11 +94,13 @@ def _mixture(panel: Any, arms: list[dict[str, Any]]) -> None:
     lanes = _lanes(panel, mixed)
     panel.plot([a["alpha_mean"] for a in mixed], lanes, "s", color=ORANGE, label="α, the teacher's weight")
     panel.plot([a["beta_mean"] for a in mixed], lanes, "^", color=GREEN, label="β = Σ min(q*, π_θ)")
-    panel.legend(fontsize=9, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+    panel.legend(
+        fontsize=9, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=2, borderaxespad=0
+    )
 
 
 def _checkpoints(panel: Any, steps: list[dict[str, Any]]) -> None:
-    panel.set_title("Checkpoints", fontsize=10, loc="left")
+    panel.set_title("Checkpoints", fontsize=10.5, fontweight="bold", loc="left", pad=24)
     panel.set_xlabel("checkpoint", fontsize=9)
     panel.set_ylabel("held-out accuracy [%], 95 % interval", fontsize=9)
     places = range(len(steps))
