@@ -1,6 +1,7 @@
 # The checked config, and the small functions that the rules share. What is more than glue lives in winnow/.
 
 import json
+import re
 import shlex
 
 from snakemake.exceptions import WorkflowError

@@ -1,12 +1,11 @@
 # A model becomes a manifest: the small file that everything drawn from it depends on.
 
+MODELS = {f"policy-{step}": path for step, path in config["models"]["policy"].items()}
+if config["models"]["teacher"]:
+    MODELS["teacher"] = config["models"]["teacher"]
 
-def configured_model(wildcards):
-    """The directory or hub name behind a manifest's name."""
-    models = config["models"]
-    if wildcards.model == "teacher":
-        return models["teacher"]
-    return models["policy"][wildcards.model.removeprefix("policy-")]
+# Looked at now, so that a model that cannot be used is an error before anything runs.
+IDENTITIES = {name: model_identity(path) for name, path in MODELS.items()}
 
 
 rule describe_model:
@@ -17,10 +16,10 @@ rule describe_model:
     benchmark:
         "<benchmarks>/models/{model}.jsonl"
     wildcard_constraints:
-        model=r"teacher|policy-[^/]+",
+        model="|".join(map(re.escape, MODELS)),
     params:
-        path=configured_model,
-        identity=lambda wildcards: model_identity(configured_model(wildcards)),
+        path=lambda wildcards: MODELS[wildcards.model],
+        identity=lambda wildcards: IDENTITIES[wildcards.model],
     message:
         "Describing model {wildcards.model}"
     shell:

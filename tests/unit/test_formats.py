@@ -50,7 +50,9 @@ def test_the_shapes_that_trainers_know():
         "prompt_completion": {"prompt": asked, "completion": [done], **images},
         "sharegpt": {
             "conversations": [
-                {"from": "system", "value": "s"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}
+                {"from": "system", "value": "s"},
+                {"from": "human", "value": "q"},
+                {"from": "gpt", "value": "a"},
             ],
             **images,
         },

@@ -15,7 +15,16 @@ from winnow.qstar.alpha import DisjointSupport, solve_alpha
 SOLVED = ("kl_symmetry", "ess_balance")
 ALL = (*SOLVED, "entropy", "reverse_kl_symmetry", "policy", "teacher", "fixed-0.3")
 EXAMPLES = max(25, settings().max_examples // 4)
-KINDS = ("moderate", "sharp", "nearly identical", "identical", "near-disjoint", "masked", "one token")
+KINDS = (
+    "certain of other tokens",
+    "moderate",
+    "sharp",
+    "nearly identical",
+    "identical",
+    "near-disjoint",
+    "masked",
+    "one token",
+)
 
 
 def pair(kind: str, vocabulary: int, seed: int, rows: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,6 +52,10 @@ def pair(kind: str, vocabulary: int, seed: int, rows: int = 3) -> tuple[torch.Te
     elif kind == "masked":
         s[:, 0], t[:, 1] = -torch.inf, -torch.inf
         s[:, 2], t[:, 2] = -torch.inf, -torch.inf
+    elif kind == "certain of other tokens":
+        s[:, 1:] -= 100.0
+        t[:, :1] -= 60.0
+        t[:, 2:] -= 60.0
     elif kind == "one token":
         s[:, 1:] = -torch.inf
     return s.log_softmax(dim=1), t.log_softmax(dim=1)

@@ -145,3 +145,8 @@ def test_the_draws_follow_q():
     numbers = uniforms(torch.arange(count), torch.zeros(count, dtype=torch.int64), Role.DRAW)
     tokens = torch.cat([draw(log_q.expand(10_000, -1), part) for part in numbers.split(10_000)])
     assert goodness(torch.bincount(tokens, minlength=12).tolist(), log_q.exp()[0].tolist()) > 1e-3
+
+
+def test_a_row_of_nan_still_gives_an_id():
+    log_q = torch.full((1, 4), torch.nan)
+    assert 0 <= draw(log_q, torch.tensor([0.5], dtype=torch.float64)).item() < 4

@@ -18,8 +18,9 @@ from winnow.selection.rules import ACCEPTED, NOT_DRAWN, REJECTED, Decision, Rule
 def row(sample, text="x", value=1.0, passed=True, reason="stop", prompt="p"):
     score = {"value": value, "passed": passed, "detail": "", "version": 1}
     return {
-        "id": f"{prompt}/{sample}", "prompt_id": prompt, "sample": sample, "text": text, "finish_reason": reason,
-        "completion_tokens": 5, "scores": {"exact_answer": score, "numeric_error": score},
+        "id": f"{prompt}/{sample}", "prompt_id": prompt, "sample": sample, "text": text,
+        "finish_reason": reason, "completion_tokens": 5,
+        "scores": {"exact_answer": score, "numeric_error": score},
     }  # fmt: skip
 
 
