@@ -73,7 +73,7 @@ def test_kill_of_a_generating_job(
     target.unlink()
     # One row at a time, so that the journal grows slowly enough to be hit in the middle.
     space.configure(lambda config: config["generation"].update(batch_size=1))
-    process = space.start("selected")
+    process = space.start(str(target.relative_to(space.root)))
     wait_until(lambda: lines(space.results / JOURNAL) >= moment, process)
     for pid in programs(space, "generate.py"):
         os.kill(pid, signal.SIGKILL)
@@ -159,9 +159,10 @@ def test_only_snakemake_is_killed_and_its_job_goes_on(
 ) -> None:
     """An orphan still writes when the pipeline starts again: the two never write one journal together."""
     space = finished.copy(tmp_path)
-    (space.results / JOURNAL.removesuffix(".partial")).unlink()
+    target = space.results / JOURNAL.removesuffix(".partial")
+    target.unlink()
     space.configure(lambda config: config["generation"].update(batch_size=1))
-    process = space.start("selected")
+    process = space.start(str(target.relative_to(space.root)))
     wait_until(lambda: lines(space.results / JOURNAL) >= 3, process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

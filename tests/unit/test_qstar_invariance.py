@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 
@@ -12,7 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from winnow.errors import UserError
 from winnow.qstar import sampler as samplers
+from winnow.qstar.decoder import Decoder
+from winnow.qstar.engine import _Batch as Batch
 from winnow.qstar.sampler import PromptTooLong
+from winnow.qstar.scheduler import batches
 
 PROMPTS = [ask("abcd"[: i % 5] * (1 + i % 3), "dcba"[i % 4 :] * (1 + i % 2), f"p{i}") for i in range(9)]
 
@@ -128,3 +132,49 @@ def test_models_of_other_tokens_are_refused(student, save_model, tmp_path):
     with pytest.raises(UserError, match=r"differ in 2 ids: id 6 is 'c' for the student, 'd' for the teacher"):
         sampler(student, other, "kl_symmetry")
     assert sampler(student, other, "teacher").theta is None
+
+
+def test_a_row_that_turns_to_nan_fails_and_leaves_the_others_alone(student, teacher, monkeypatch):
+    source = sampler(student, teacher, "kl_symmetry", 16)
+    rows = samples(source, ask("ab"), 12)
+    undisturbed = {entry.row.id: entry for entry in source.draw(rows, 12)}
+    victim = next(
+        i for i, row in enumerate(next(batches(rows, 12))) if len(undisturbed[row.id].token_ids) > 4
+    )
+    step, calls = Decoder.step, []
+
+    def poisoned(self, tokens):
+        logits = step(self, tokens).clone()
+        calls.append(1)
+        if len(calls) == 1:
+            # For one token only: what comes after looks sound again.
+            logits[victim] = torch.nan
+        return logits
+
+    monkeypatch.setattr(Decoder, "step", poisoned)
+    monkeypatch.setattr(Batch, "compact", lambda self: None)
+    failed = []
+    for entry in source.draw(rows, 12):
+        if entry.finish_reason == "failed":
+            failed.append(entry.row.id)
+            assert entry.token_ids == []
+        else:
+            assert entry.token_ids == undisturbed[entry.row.id].token_ids
+    assert len(failed) == 1
+
+
+@pytest.mark.parametrize("whose", ["student", "teacher"])
+def test_the_end_tokens_of_both_models_end_a_row(student, teacher, tmp_path, whose):
+    models = {"student": student, "teacher": teacher}
+    shutil.copytree(models[whose], tmp_path / "other")
+    declared = json.loads((tmp_path / "other" / "generation_config.json").read_text())
+    (tmp_path / "other" / "generation_config.json").write_text(
+        json.dumps({**declared, "eos_token_id": [END, 7]})
+    )
+    models[whose] = tmp_path / "other"
+    source = sampler(models["student"], models["teacher"], "kl_symmetry", 16)
+    ends = set()
+    for entry in source.draw(samples(source, ask("ab"), 40), 40):
+        assert not {END, 7} & set(entry.token_ids[:-1])
+        ends.add(entry.token_ids[-1])
+    assert {END, 7} <= ends
