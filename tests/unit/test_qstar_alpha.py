@@ -79,6 +79,7 @@ def total_variation(s: torch.Tensor, t: torch.Tensor, alpha: np.ndarray, other: 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @settings(max_examples=EXAMPLES)
 @given(pairs)
+@example(every_kind(4, 9969259))
 @example(pair("moderate", 3_000, 0))
 @example(pair("sharp", 3_000, 1))
 def test_solves_as_well_as_a_long_bisection(method, dtype, logs):
