@@ -5,7 +5,8 @@
 #
 # GPU machines: make setup ENV=cuda
 
-ENV ?= cpu
+# What was set up stays, unless ENV says otherwise.
+ENV ?= $(shell cat .venv/environment 2>/dev/null || echo cpu)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +25,8 @@ $(STAMP): $(LOCK)
 		echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1)"; \
 		echo "  expected: Python 3.11 or newer"; \
 		echo "  to mend:  make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
+	@echo $(ENV) > $(VENV)/environment
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(LOCK)
 	@# matplotlib lists the fonts once; parallel first jobs would each do it.
 	@$(BIN)/python -c "import matplotlib.font_manager"

@@ -15,7 +15,7 @@ sys.path.insert(0, workflow.basedir)
 
 
 # Another --configfile stands alone: merged into this one, it would inherit the example's models.
-if "data" not in config:
+if "data" not in config and not workflow.overwrite_configfiles:
 
     configfile: "config.yaml"
 

@@ -100,8 +100,8 @@ def all_products():
 
 
 def flag(name, value):
-    """``--name 'value'``, or nothing where the config says null."""
-    return "" if value is None else f"--{name} {shlex.quote(str(value))}"
+    """``--name='value'``, or nothing where the config says null."""
+    return "" if value is None else f"--{name}={shlex.quote(str(value))}"
 
 
 def scorer_flags():

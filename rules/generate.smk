@@ -48,6 +48,7 @@ rule generate:
     wildcard_constraints:
         alpha="policy|teacher",
     resources:
+        gpu=1,
         # Neither changes a text, and what is no parameter reruns nothing.
         batch_size=config["generation"]["batch_size"],
         device=config["generation"]["device"],

@@ -33,6 +33,8 @@ rule train:
         "<logs>/checkpoints/step-{step}/{alpha}/n-{n}.log",
     benchmark:
         "<benchmarks>/checkpoints/step-{step}/{alpha}/n-{n}.jsonl"
+    resources:
+        gpu=1,
     params:
         code=code("train.py"),
         folder=subpath(output.manifest, parent=True),

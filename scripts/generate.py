@@ -43,7 +43,7 @@ from winnow.journal import FinishedElsewhere, Journal
 from winnow.manifest import resolve
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
-from winnow.shards import read_prompts
+from winnow.shards import read_prompts, shard_files
 
 log = logging.getLogger("generate")
 
@@ -76,7 +76,9 @@ def flags() -> argparse.ArgumentParser:
     output = p.add_argument_group("output")
     output.add_argument("--output", required=True, type=Path, help="the completions, JSONL")
     output.add_argument(
-        "--save_diagnostics", action="store_true", help="write <output>.diagnostics.jsonl (two models only)"
+        "--save_diagnostics",
+        action="store_true",
+        help="write them beside the output, as *.diagnostics.jsonl (two models only)",
     )
     output.add_argument("--save_token_ids", action="store_true", help="keep each completion's token ids")
     return p
@@ -98,7 +100,12 @@ def main(arguments: argparse.Namespace) -> None:
         model=resolve(theta or teacher)[1].model,
         teacher=resolve(teacher)[1].model if theta and teacher else None,
     )
-    header = block.parameters(**asdict(parameters), dtype=arguments.dtype, code=fingerprint(__file__))
+    header = block.parameters(
+        **asdict(parameters),
+        dtype=arguments.dtype,
+        token_ids=arguments.save_token_ids,
+        code=fingerprint(__file__),
+    )
     diagnostics = None
     if arguments.save_diagnostics and alpha.needs_both:
         diagnostics = arguments.output.with_suffix(".diagnostics.jsonl")
@@ -124,7 +131,11 @@ def _prompts(arguments: argparse.Namespace) -> Iterable[Prompt]:
             "one of --prompts (a shard of prompts.py) and --dataset",
             "give one of them",
         )
-    return read_prompts([arguments.prompts]) if arguments.prompts else prompts_from_flags(arguments)
+    return (
+        read_prompts(shard_files([arguments.prompts], 1))
+        if arguments.prompts
+        else prompts_from_flags(arguments)
+    )
 
 
 def _models(arguments: argparse.Namespace, alpha: Alpha) -> tuple[str | None, str | None]:

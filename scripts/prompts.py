@@ -23,11 +23,19 @@ import argparse
 import logging
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from winnow import jsonl
 from winnow.arms import shard_name
 from winnow.command_line import parser, positive_int, run
 from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
+
+if TYPE_CHECKING:
+    # Behind dataset_flags, which the fingerprint does not follow: generate.py shares the flags, but
+    # what it draws does not depend on how the prompts were read.
+    import winnow.adapters.fields
+    import winnow.adapters.sources
+    import winnow.prompting  # noqa: F401
 
 log = logging.getLogger("prompts")
 

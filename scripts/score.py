@@ -21,14 +21,18 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 
 from winnow import jsonl, scoring
-from winnow.command_line import parser, run
+from winnow.command_line import parser, positive_int, run
 from winnow.scoring.streams import scored
+from winnow.shards import shard_files
 
 
 def flags() -> argparse.ArgumentParser:
     p = parser(__doc__)
     p.add_argument("--input", required=True, help="completions, as generate.py writes them")
-    p.add_argument("--prompts", required=True, nargs="+", help="their prompt shards, in order")
+    p.add_argument(
+        "--prompts", required=True, nargs="+", help="their prompt shards in order, or their folder"
+    )
+    p.add_argument("--num_shards", type=positive_int, default=1, help="shards in the folder")
     p.add_argument(
         "--scorers",
         nargs="+",
@@ -42,7 +46,7 @@ def flags() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     scorers = scoring.parse(arguments.scorers).values()
     with jsonl.writer(arguments.output) as write:
-        for row in scored(arguments.input, arguments.prompts, scorers):
+        for row in scored(arguments.input, shard_files(arguments.prompts, arguments.num_shards), scorers):
             write(row)
 
 

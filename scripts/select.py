@@ -30,7 +30,7 @@ from winnow import jsonl
 from winnow.command_line import fraction, parser, positive_int, run
 from winnow.selection.groups import Group, read_groups
 from winnow.selection.ledger import Ledger, as_text
-from winnow.selection.rules import ACCEPTED, REJECTED, STRATEGIES, Decision, Rules, draw_key
+from winnow.selection.rules import ACCEPTED, OVER_BUDGET, REJECTED, STRATEGIES, Decision, Rules, draw_key
 from winnow.shards import block_files, shard_files
 
 log = logging.getLogger("select")
@@ -126,7 +126,7 @@ def _within(
 ) -> Decision:
     if decision.outcome != ACCEPTED or limit is None or draw_key(arguments.seed, completion) <= limit:
         return decision
-    return Decision(REJECTED, f"over num_examples = {arguments.num_examples}")
+    return Decision(REJECTED, f"{OVER_BUDGET} = {arguments.num_examples}")
 
 
 if __name__ == "__main__":

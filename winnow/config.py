@@ -40,6 +40,7 @@ def check(config: dict[str, Any]) -> None:
     _fill(config, schema())
     _check_arms(config)
     _check_scoring(config)
+    _check_training(config["training"])
 
 
 def arms(config: dict[str, Any]) -> list[tuple[Arm, bool]]:
@@ -156,6 +157,16 @@ def _check_arms(config: dict[str, Any]) -> None:
             ", ".join(config["export"]["formats"]),
             "prompt_completion among them, which training reads",
             "add it",
+        )
+
+
+def _check_training(training: dict[str, Any]) -> None:
+    if training["train_batch_size"] % training["micro_train_batch_size"]:
+        raise UserError(
+            f"{WHERE}, key training.train_batch_size",
+            f"{training['train_batch_size']} over micro-batches of {training['micro_train_batch_size']}",
+            "a multiple of micro_train_batch_size",
+            "change one of the two",
         )
 
 

@@ -2,8 +2,8 @@
 
 Snakemake sees a rule's command but not the modules that the program imports. Each rule therefore
 carries this hash as a parameter. It covers the program and, through its imports, the modules of
-this library, as syntax trees without docstrings: a comment, a touch or a reworded help text reruns
-nothing.
+this library, as syntax trees without docstrings, help texts and messages: a comment, a touch or a
+reworded error reruns nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from pathlib import Path
 LIBRARY = Path(__file__).parent
 PLUMBING = frozenset(
     f"winnow.{name}"
-    for name in ("command_line", "errors", "fingerprint", "journal", "jsonl", "progress", "config")
+    for name in (
+        "command_line",
+        "errors",
+        "fingerprint",
+        "journal",
+        "jsonl",
+        "progress",
+        "config",
+        "dataset_flags",
+    )
 )
 """Modules that carry records and messages but decide no result: improving them reruns nothing."""
 
@@ -74,7 +83,18 @@ def _code(path: Path) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
-    return ast.dump(tree)
+        elif isinstance(node, ast.Call):
+            _drop_words(node)
+    return ast.unparse(tree)
+
+
+def _drop_words(call: ast.Call) -> None:
+    """Leave out what a call only says to people: help texts, error messages, log lines."""
+    call.keywords = [k for k in call.keywords if k.arg not in ("help", "description")]
+    speaks = isinstance(call.func, ast.Name) and call.func.id == "UserError"
+    logs = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "log"
+    if speaks or logs:
+        call.args, call.keywords = [], []
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -25,9 +25,12 @@ def numbered(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     path = Path(path)
     try:
         file = path.open("rb")
-    except FileNotFoundError:
+    except OSError as error:
+        found = (
+            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        )
         raise UserError(
-            path, "no such file", "a JSONL file", "check the path, or run the stage that writes it"
+            path, found, "a JSONL file", "check the path, or run the stage that writes it"
         ) from None
     with file:
         for number, line in enumerate(file, start=1):
@@ -134,7 +137,7 @@ def disk_errors(path: str | Path) -> Iterator[None]:
                 "room for this file",
                 "free space and run again: finished work is kept and resumed",
             ) from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             raise UserError(
                 path, f"cannot be written ({error.strerror})", "a writable path", "change the output path"
             ) from None

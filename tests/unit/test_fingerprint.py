@@ -111,13 +111,41 @@ def test_generation_rests_on_the_solver_and_on_no_later_stage():
     assert {
         f"winnow.qstar.{name}" for name in ("alpha", "engine", "mixture", "randomness", "sampler")
     } <= modules
-    assert {"winnow.generation", "winnow.records", "winnow.templates", "winnow.adapters.fields"} <= modules
-    later = ("scoring", "selection", "formats", "training", "diagnostics", "summary")
+    assert {"winnow.generation", "winnow.records"} <= modules
+    # How prompts were read is behind the prompts themselves.
+    later = (
+        "adapters",
+        "templates",
+        "prompting",
+        "scoring",
+        "selection",
+        "formats",
+        "training",
+        "diagnostics",
+        "summary",
+    )
     assert not [m for m in modules if m.startswith(tuple(f"winnow.{part}" for part in later))]
     assert not modules & PLUMBING
 
 
+def test_what_only_speaks_to_people_changes_nothing(tmp_path):
+    def of(name: str, flag: str, help_text: str, told: str) -> str:
+        program = tmp_path / name
+        program.write_text(
+            f"p.add_argument({flag!r}, help={help_text!r})\nlog.info({told!r}, n)\n"
+            f"raise UserError({told!r}, 'b', 'c', 'd')\n"
+        )
+        return fingerprint(program)
+
+    first = of("a.py", "--n", "how many", "one")
+    assert of("b.py", "--n", "the count", "two") == first
+    assert of("c.py", "--m", "how many", "one") != first
+
+
 def test_other_programs_rest_on_their_own_stage():
+    assert {"winnow.adapters.fields", "winnow.prompting", "winnow.templates"} <= closure(
+        SCRIPTS / "prompts.py"
+    )
     assert "winnow.training.sft" in closure(SCRIPTS / "train.py")
     assert {"winnow.scoring.exact_answer", "winnow.scoring.numeric_error"} <= closure(SCRIPTS / "score.py")
     assert "winnow.selection.rules" in closure(SCRIPTS / "select.py")

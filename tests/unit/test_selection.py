@@ -35,9 +35,10 @@ generated = st.builds(
 groups = st.lists(st.none() | generated, max_size=10).map(
     lambda items: [not_generated(i) if item is None else row(i, *item) for i, item in enumerate(items)]
 )
+STRATEGIES = [("correct", "exact_answer"), ("best", "exact_answer"), ("best", "numeric_error")]
 rules = st.builds(
-    Rules,
-    strategy=st.sampled_from(["correct", "best", "min_error"]),
+    lambda pair, **options: Rules(strategy=pair[0], scorer=pair[1], **options),
+    st.sampled_from([*STRATEGIES, ("min_error", "numeric_error")]),
     max_error=st.sampled_from([None, 0.0, 0.5]),
     max_per_prompt=st.sampled_from([None, 1, 2]),
     deduplicate=st.booleans(),
@@ -58,7 +59,14 @@ def test_one_decision_for_each_and_what_it_promises(chosen, completions):
     if chosen.strategy == "correct":
         assert all(c["scores"]["exact_answer"]["passed"] for c in accepted)
     else:
-        pick = max if chosen.strategy == "best" else min
+        error = chosen.scorer == "numeric_error"
+        if not error:
+            assert all(c["scores"]["exact_answer"]["passed"] for c in accepted)
+            values = [
+                v if c["scores"]["exact_answer"]["passed"] else None
+                for v, c in zip(values, completions, strict=True)
+            ]
+        pick = min if error else max
         known = [value for value in values if value is not None]
         assert len(accepted) <= 1
         assert all(
@@ -94,8 +102,11 @@ def test_at_most_so_many_the_lowest_samples_first():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("strategy", "kept"), [("best", 1), ("min_error", 2)])
-def test_ties_go_to_the_lowest_sample(strategy, kept):
+@pytest.mark.parametrize(
+    ("strategy", "scorer", "kept"),
+    [("best", "exact_answer", 1), ("best", "numeric_error", 2), ("min_error", "numeric_error", 2)],
+)
+def test_ties_go_to_the_lowest_sample(strategy, scorer, kept):
     rows = [
         row(0, "a", 0.5),
         row(1, "b", 0.9),
@@ -104,16 +115,23 @@ def test_ties_go_to_the_lowest_sample(strategy, kept):
         row(4, "e", 0.1),
         row(5, "f", None),
     ]
-    found = outcomes(rows, strategy=strategy)
+    found = outcomes(rows, strategy=strategy, scorer=scorer)
     assert found[kept] == strategy
     assert found[5] == "has no value"
     assert found.count(f"not the prompt's {strategy}") == 4
 
 
+def test_the_best_of_wrong_answers_is_not_kept():
+    rows = [row(0, "a", 0.0, False), row(1, "b", 0.0, False)]
+    assert outcomes(rows, strategy="best") == ["not the prompt's best"] * 2
+
+
 def test_max_error_bounds_min_error_and_nothing_else():
     rows = [row(0, "a", 0.8), row(1, "b", 0.76)]
-    assert outcomes(rows, strategy="min_error", max_error=0.75)[1] == "error above 0.75"
-    assert outcomes(rows, strategy="min_error", max_error=0.76)[1] == "min_error"
+    assert (
+        outcomes(rows, strategy="min_error", scorer="numeric_error", max_error=0.75)[1] == "error above 0.75"
+    )
+    assert outcomes(rows, strategy="min_error", scorer="numeric_error", max_error=0.76)[1] == "min_error"
     assert outcomes([row(0, "a", 1.0)], max_error=0.75) == ["correct"], "1 is no error, but a verdict"
 
 
@@ -136,6 +154,7 @@ def test_rules_are_checked():
     for options, message in [
         ({"strategy": "corect"}, "did you mean 'correct'"),
         ({"scorer": "exact"}, "selection: scorer"),
+        ({"strategy": "min_error"}, "whose value is a verdict"),
         ({"pass_rate": (0.8, 0.2)}, "pass_rate"),
         ({"pass_rate": (-0.1, 1)}, "pass_rate"),
     ]:

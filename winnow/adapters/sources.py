@@ -55,7 +55,7 @@ def _through_datasets(dataset: str, split: str) -> Iterator[dict[str, Any]]:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             dataset,
-            f"cannot be read as a data set ({type(error).__name__}: {str(error).splitlines()[0]})",
+            f"cannot be read as a data set ({type(error).__name__}: {str(error)[:200]})",
             "a local .jsonl, .json, .csv, .tsv or .parquet file, or a data set of the hub",
             "check the path, the name and the split; set HF_TOKEN or HF_ENDPOINT where they are needed",
         ) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from winnow.formats.registry import Conversation
 
-SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
+SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 ROLES = {speaker: role for role, speaker in SPEAKERS.items()}
 
 

@@ -27,6 +27,7 @@ class Decoder:
         self._pad = loaded.pad_id
         self._width = width
         self._device = loaded.model.device
+        self._last_position = loaded.context - 1
         self._cache: Any = None
         self._mask: Tensor | None = None
 
@@ -66,7 +67,8 @@ class Decoder:
 
     def _forward(self, ids: Tensor) -> Tensor:
         assert self._mask is not None
-        positions = (self._mask.cumsum(dim=1) - 1).clamp_min(0)[:, -ids.shape[1] :]
+        # A row that is done may be carried on beside the others: never past the last position.
+        positions = (self._mask.cumsum(dim=1) - 1).clamp(0, self._last_position)[:, -ids.shape[1] :]
         output = self._model(
             input_ids=ids,
             attention_mask=self._mask,

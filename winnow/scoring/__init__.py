@@ -1,5 +1,5 @@
 """Verifiers: what turns a completion into a score. `registry` knows them by name."""
 
-from winnow.scoring.registry import Score, Scorer, build, names, parse, versions
+from winnow.scoring.registry import Score, Scorer, build, measure, names, parse, versions
 
-__all__ = ["Score", "Scorer", "build", "names", "parse", "versions"]
+__all__ = ["Score", "Scorer", "build", "measure", "names", "parse", "versions"]

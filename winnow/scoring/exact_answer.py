@@ -6,7 +6,7 @@ import functools
 from typing import ClassVar
 
 from winnow.scoring.answers import extract_answer, extract_reference, normalize
-from winnow.scoring.registry import Score
+from winnow.scoring.registry import Measure, Score
 
 
 class ExactAnswer:
@@ -17,6 +17,7 @@ class ExactAnswer:
 
     name: ClassVar[str] = "exact_answer"
     version: ClassVar[int] = 1
+    measures: ClassVar[Measure] = "verdict"
 
     def score(self, text: str, reference: str | None) -> Score:
         """Compare the answer in `text` with the one in `reference`."""

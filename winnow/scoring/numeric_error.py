@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from winnow.errors import UserError
 from winnow.scoring.answers import extract_answer, extract_reference, parse_number
-from winnow.scoring.registry import Score
+from winnow.scoring.registry import Measure, Score
 
 
 class NumericError:
@@ -22,11 +22,12 @@ class NumericError:
 
     name: ClassVar[str] = "numeric_error"
     version: ClassVar[int] = 1
+    measures: ClassVar[Measure] = "error"
 
     def __init__(self, tolerance: float = 0.0) -> None:
-        if not tolerance >= 0:
+        if not isinstance(tolerance, int | float) or not tolerance >= 0:
             raise UserError(
-                "numeric_error", f"tolerance {tolerance}", "a number of at least 0", "correct the option"
+                "numeric_error", f"tolerance {tolerance!r}", "a number of at least 0", "correct the option"
             )
         self._tolerance = tolerance
 

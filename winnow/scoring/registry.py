@@ -6,9 +6,13 @@ import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from winnow.errors import UserError, closest
+
+Measure = Literal["verdict", "error", "reward"]
+"""What a scorer's value is: 1 or 0 for right or wrong; a distance, where less is better; or a
+reward, where more is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Scorer(Protocol):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    measures: ClassVar[Measure]
 
     def score(self, text: str, reference: str | None) -> Score:
         """Score a completion's text against its prompt's reference."""
@@ -47,6 +52,17 @@ def _scorers() -> dict[str, type[Any]]:
 def names() -> list[str]:
     """The names that a config may use."""
     return list(_scorers())
+
+
+def measure(name: str) -> Measure:
+    """What the value of a scorer is.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    build(name)
+    found: Measure = _scorers()[name].measures
+    return found
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Scorer:

@@ -8,6 +8,7 @@ from typing import Any
 
 from winnow import jsonl
 from winnow.errors import UserError
+from winnow.records import NOT_GENERATED
 from winnow.scoring.registry import Scorer
 
 
@@ -53,7 +54,7 @@ def scored(
 
 
 def _scores(scorers: list[Scorer], row: dict[str, Any], text: str, reference: str | None) -> dict[str, Any]:
-    if row.get("finish_reason") in ("prompt_too_long", "failed"):
+    if row.get("finish_reason") in NOT_GENERATED:
         detail = f"not generated: {row.get('detail') or row['finish_reason']}"
         return {
             s.name: {"value": None, "passed": False, "detail": detail, "version": s.version} for s in scorers

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.errors import UserError
-from winnow.selection.rules import ACCEPTED, NOT_DRAWN, Decision
+from winnow.selection.rules import ACCEPTED, NOT_DRAWN, OVER_BUDGET, Decision
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Ledger:
     completion_tokens: int = 0
     passed: int = 0
     prompts_accepted: int = 0
+    eligible: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def enter(self, completions: list[dict[str, Any]], decisions: list[Decision], scorer: str) -> None:
@@ -27,6 +28,7 @@ class Ledger:
         self.completion_tokens += sum(row["completion_tokens"] for row in completions)
         self.passed += sum(row["scores"][scorer]["passed"] for row in completions)
         self.prompts_accepted += any(d.outcome == ACCEPTED for d in decisions)
+        self.eligible += sum(d.outcome == ACCEPTED or d.reason.startswith(OVER_BUDGET) for d in decisions)
         self.reasons.update((d.outcome, d.reason) for d in decisions)
 
     def statistics(self) -> dict[str, Any]:
@@ -54,8 +56,9 @@ class Ledger:
             "generated": generated,
             "passed": self.passed,
             "pass_rate": self.passed / generated if generated else None,
+            "eligible": self.eligible,
+            "yield": self.eligible / entered if entered else None,
             "accepted": accepted,
-            "yield": accepted / entered if entered else None,
             "prompts_with_accepted": self.prompts_accepted,
             "completion_tokens": self.completion_tokens,
             "outcomes": {
@@ -71,7 +74,8 @@ def as_text(statistics: dict[str, Any]) -> str:
         f"completions            {statistics['completions']:>10,}   (n = {statistics['n']})",
         f"passed                 {statistics['passed']:>10,}"
         f"   {_percent(statistics['pass_rate'])} of those generated",
-        f"accepted               {statistics['accepted']:>10,}   {_percent(statistics['yield'])} of all",
+        f"eligible               {statistics['eligible']:>10,}   {_percent(statistics['yield'])} of all",
+        f"accepted               {statistics['accepted']:>10,}   of the eligible",
         f"prompts with accepted  {statistics['prompts_with_accepted']:>10,}",
         f"completion tokens      {statistics['completion_tokens']:>10,}",
         "",

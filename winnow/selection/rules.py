@@ -8,10 +8,12 @@ from typing import Any
 
 from winnow.errors import UserError, closest
 from winnow.records import NOT_GENERATED
-from winnow.scoring import names
+from winnow.scoring import measure, names
 
 STRATEGIES = ("correct", "best", "min_error")
 ACCEPTED, REJECTED, NOT_DRAWN = "accepted", "rejected", "not_generated"
+OVER_BUDGET = "over num_examples"
+"""Begins the reason of what the rules would keep and the size of the training set did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,9 @@ class Rules:
     """What is kept of a prompt's completions.
 
     Attributes:
-        strategy: `correct` keeps all that passed; `best` the one of the highest value; `min_error`
-            the one of the lowest value, if it is at most `max_error`.
+        strategy: `correct` keeps all that passed; `best` the one of the best value (the lowest of
+            an error, the highest of a reward; of a verdict, one that passed); `min_error` the one
+            of the lowest error, if it is at most `max_error`.
         scorer: whose score decides.
         max_error: for `min_error`.
         max_per_prompt: at most so many, the lowest samples first; None keeps all.
@@ -59,6 +62,13 @@ class Rules:
                     "one of " + ", ".join(known),
                     "correct the name",
                 )
+        if self.strategy == "min_error" and measure(self.scorer) != "error":
+            raise UserError(
+                "selection: strategy",
+                f"min_error by {self.scorer!r}, whose value is a {measure(self.scorer)}",
+                "a scorer whose value is an error, as numeric_error",
+                "choose the scorer numeric_error, or the strategy correct",
+            )
         low, high = self.pass_rate
         if not 0.0 <= low <= high <= 1.0:
             raise UserError(
@@ -107,7 +117,10 @@ class Rules:
         if self.strategy == "correct":
             return None
         valued = [row for row in rows if self._score(row)["value"] is not None]
-        sign = 1 if self.strategy == "min_error" else -1
+        kind = measure(self.scorer)
+        if kind == "verdict":
+            valued = [row for row in valued if self._score(row)["passed"]]
+        sign = 1 if kind == "error" else -1
         if not valued:
             return None
         chosen = min(valued, key=lambda row: (sign * self._score(row)["value"], row["sample"]))

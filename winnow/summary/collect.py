@@ -32,8 +32,10 @@ def summarize_arm(
     """One entry of summary.json's `arms` (DESIGN: Interfaces).
 
     `accuracy_ci` is the 95 % interval of `accuracy_after`, of `accuracy_before` where the arm was
-    not trained. `lift` is the difference paired by prompt, with its own interval. `seconds` is the
-    wall time of the jobs that drew the arm's blocks; null where they left no benchmark.
+    not trained. `accepted` is what the rules of selection keep, `train_examples` the subset of it that
+    is trained on. `lift` is the difference paired by prompt, with its own interval. `seconds` is the
+    wall time of the jobs that drew the arm's blocks, of their last attempt, a block that the arm uses
+    in part counted in part; null where they left no benchmark.
     """
     statistics = jsonl.read_json(layout.selected(arm, "statistics.json"))
     qstar = jsonl.read_json(layout.diagnostics(arm, "diagnostics.json")).get("qstar") or {}
@@ -46,7 +48,7 @@ def summarize_arm(
         "round": round_of(arm.step),
         "completions": statistics["completions"],
         "pass_rate": statistics["pass_rate"],
-        "accepted": statistics["accepted"],
+        "accepted": statistics["eligible"],
         "yield": statistics["yield"],
         "train_examples": statistics["accepted"] if trained else None,
         "accuracy_before": before["accuracy"],
@@ -110,5 +112,6 @@ def _seconds(layout: Layout, arm: Arm, num_shards: int, block_size: int) -> floa
             path = Path(layout.benchmark(name))
             if not path.exists():
                 return None
-            total += float(orjson.loads(path.read_bytes().splitlines()[0])["s"])
+            used = min(arm.n - block * block_size, block_size) / block_size
+            total += used * float(orjson.loads(path.read_bytes().splitlines()[0])["s"])
     return round(total, 2)

@@ -76,7 +76,9 @@ def _pass_rate(panel: Any, arms: list[dict[str, Any]]) -> None:
     panel.set_xlabel("share of all completions [%]", fontsize=9)
     lanes = _lanes(panel, arms)
     panel.barh(lanes, [100 * (a["pass_rate"] or 0) for a in arms], 0.7, color="#A6CEE3", label="passed")
-    panel.barh(lanes, [100 * (a["yield"] or 0) for a in arms], 0.35, color=BLUE, label="kept for training")
+    panel.barh(
+        lanes, [100 * (a["yield"] or 0) for a in arms], 0.35, color=BLUE, label="kept by the selection"
+    )
     panel.set_xlim(0, 100)
     panel.legend(
         fontsize=9, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=2, borderaxespad=0

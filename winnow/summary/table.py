@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 COLUMNS = (
-    "step", "alpha", "n", "passed", "accepted", "yield", "before", "after (95 % CI)", "lift", "α", "β",
-    "tokens", "seconds",
+    "step", "alpha", "n", "passed", "accepted", "yield", "trained on", "before", "after (95 % CI)",
+    "lift", "α", "β", "tokens", "seconds",
 )  # fmt: skip
 
 
@@ -15,10 +15,12 @@ def as_markdown(summary: dict[str, Any]) -> str:
     rows = [_row(arm) for arm in summary["arms"]]
     lines = [f"# {summary['run']}", "", *_table(COLUMNS, rows), ""]
     lines += [
-        "`passed`: share of the completions that the verifier accepts. `accepted`: completions kept for",
-        "training. `before`, `after`: held-out accuracy, with a 95 % interval clustered by prompt. `lift`:",
-        "after − before in points, paired by prompt. α: the teacher's mean weight. β: mean Σ min(q*, π_θ).",
+        "`passed`: share of the completions that the verifier accepts. `accepted`: completions that the",
+        "selection keeps (`yield`: as a share of all). `trained on`: a random subset of them. `before`,",
+        "`after`: held-out accuracy, with a 95 % interval clustered by prompt. `lift`: after − before in",
+        "points, paired by prompt. α: the teacher's mean weight. β: mean Σ min(q*, π_θ) over the tokens.",
         "`seconds`: wall time of the jobs that drew the completions, start-up included.",
+        "",
     ]
     lines += [f"**Unequal training sets**: {note}" for note in summary["warnings"]]
     lines += ["", "## Checkpoints", ""]
@@ -38,6 +40,7 @@ def _row(arm: dict[str, Any]) -> tuple[str, ...]:
         _percent(arm["pass_rate"]),
         f"{arm['accepted']:,}",
         _percent(arm["yield"]),
+        f"{arm['train_examples']:,}" if trained else "",
         _percent(arm["accuracy_before"]),
         _interval(arm["accuracy_after"], arm["accuracy_ci"]) if trained else "",
         f"{100 * arm['lift']:+.1f} ± {50 * (arm['lift_ci'][1] - arm['lift_ci'][0]):.1f}" if trained else "",

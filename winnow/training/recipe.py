@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def claim(workplace: Workplace, recipe: Recipe) -> None:
     """
     wanted: dict[str, Any] = asdict(recipe)
     if not workplace.recipe.exists():
+        # Checkpoints without their recipe are of a run that nobody can name.
+        discard(workplace.unfinished)
         jsonl.write_json(workplace.recipe, wanted)
         return
     found = jsonl.read_json(workplace.recipe)
@@ -113,6 +116,15 @@ def claim(workplace: Workplace, recipe: Recipe) -> None:
         "unfinished work of this run's own recipe",
         "train with the former settings to finish it, or delete this folder to start anew",
     )
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder; killed half-way, it leaves nothing under the folder's own name."""
+    doomed = folder.with_name(f"{folder.name}.discarded")
+    shutil.rmtree(doomed, ignore_errors=True)
+    if folder.exists():
+        folder.replace(doomed)
+        shutil.rmtree(doomed)
 
 
 def last_whole_checkpoint(workplace: Workplace) -> Path | None:

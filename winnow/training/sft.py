@@ -10,9 +10,10 @@ import fcntl
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from winnow import jsonl
+from winnow.errors import UserError
 from winnow.manifest import describe, resolve
-from winnow.training.recipe import Recipe, Workplace, last_whole_checkpoint
+from winnow.training.recipe import Recipe, Workplace, discard, last_whole_checkpoint
 
 log = logging.getLogger("train")
 
@@ -79,11 +81,18 @@ def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: 
 
 def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFTConfig:
     per_step = recipe.micro_train_batch_size * state.num_processes
+    if recipe.train_batch_size % per_step:
+        raise UserError(
+            "--train_batch_size",
+            f"{recipe.train_batch_size} examples over {state.num_processes} devices",
+            f"a multiple of devices × micro_train_batch_size = {per_step}",
+            "change one of the two, or num_processes in the accelerate config",
+        )
     return SFTConfig(
         output_dir=str(workplace.unfinished),
         num_train_epochs=recipe.max_epochs,
         per_device_train_batch_size=recipe.micro_train_batch_size,
-        gradient_accumulation_steps=max(1, recipe.train_batch_size // per_step),
+        gradient_accumulation_steps=recipe.train_batch_size // per_step,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.lr_scheduler,
         warmup_steps=recipe.warmup_ratio,
@@ -109,7 +118,9 @@ def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFT
 
 def _finish(trainer: Any, workplace: Workplace, recipe: Recipe) -> None:
     partial = workplace.root / "model.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    if trainer.accelerator.is_main_process:
+        shutil.rmtree(partial, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(partial))
     trainer.accelerator.wait_for_everyone()
     if not trainer.accelerator.is_main_process:
@@ -121,24 +132,22 @@ def _finish(trainer: Any, workplace: Workplace, recipe: Recipe) -> None:
     jsonl.write_json(workplace.losses, [entry for entry in trainer.state.log_history if "loss" in entry])
     # Relative to the manifest, so that a moved run is still whole.
     manifest = describe(workplace.model, recipe=asdict(recipe), parent=recipe.parent)
-    type(manifest)(**{**asdict(manifest), "directory": workplace.model.name}).write(workplace.manifest)
-    shutil.rmtree(workplace.unfinished)
+    replace(manifest, directory=workplace.model.name).write(workplace.manifest)
+    discard(workplace.unfinished)
     log.info("%s: checkpoint %s", workplace.manifest, manifest.model[:12])
 
 
 @contextmanager
 def _alone(workplace: Workplace) -> Iterator[bool]:
-    """Hold the workplace's lock; yields whether an orphan has finished the run while we waited."""
+    """Hold the workplace's lock; yields whether an orphan has finished the run meanwhile."""
     workplace.root.mkdir(parents=True, exist_ok=True)
     with (workplace.root / "train.lock").open("w") as lock:
-        waited = False
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log.info("%s: another process trains here; waiting for its end", workplace.root)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            waited = True
-        yield waited and workplace.manifest.exists() and not workplace.recipe.exists()
+        yield workplace.manifest.exists() and not workplace.recipe.exists()
 
 
 def main() -> None:
@@ -162,4 +171,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2)

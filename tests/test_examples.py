@@ -1,0 +1,52 @@
+"""The shipped examples: small enough, loadable, disjoint; and the README's links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import orjson
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+ROOT = Path(__file__).parents[1]
+ARITHMETIC = ROOT / "examples" / "arithmetic"
+MODELS = sorted((ARITHMETIC / "models").iterdir())
+
+
+def test_the_models_are_together_under_8_mb() -> None:
+    assert len(MODELS) == 4
+    assert sum(f.stat().st_size for f in (ARITHMETIC / "models").rglob("*") if f.is_file()) < 8_000_000
+
+
+def test_models_and_chat_template_load_as_any_other() -> None:
+    for directory in MODELS:
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        model = AutoModelForCausalLM.from_pretrained(directory)
+        assert model.config.vocab_size >= len(tokenizer)
+        text = "<think>1+2=3</think><answer>3</answer>"
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert tokenizer.decode(ids, skip_special_tokens=True) == text
+        for tag in ("<think>", "</think>", "<answer>", "</answer>"):
+            assert len(tokenizer.encode(tag, add_special_tokens=False)) == 1
+        prompt = [{"role": "user", "content": "What is 1+2?"}]
+        answered = [*prompt, {"role": "assistant", "content": text}]
+        asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+        assert tokenizer.apply_chat_template(answered, tokenize=False).startswith(asked)
+
+
+def test_training_and_held_out_prompts_are_disjoint() -> None:
+    train, heldout = (
+        [orjson.loads(line) for line in (ARITHMETIC / "data" / name).read_bytes().splitlines()]
+        for name in ("train.jsonl", "heldout.jsonl")
+    )
+    assert (len(train), len(heldout)) == (2000, 400)
+    assert not {row["problem"] for row in train} & {row["problem"] for row in heldout}
+    assert len({row["id"] for row in train + heldout}) == 2400
+    assert all(eval(row["problem"]) == int(row["answer"]) for row in train + heldout)
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ARITHMETIC / "README.md"):
+        for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document}: {target}"
