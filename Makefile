@@ -47,12 +47,11 @@ test: setup  ## unit, property and end-to-end tests: under 10 minutes on 2 cores
 test-slow: setup  ## kill-and-resume, invariance, the whole demo
 	$(BIN)/python -m pytest -m slow
 
-lint: setup  ## ruff, mypy --strict, snakefmt, snakemake --lint
+lint: setup  ## ruff, mypy --strict, snakefmt
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
-	$(BIN)/snakemake --lint
 
 format: setup  ## format Python and Snakefiles
 	$(BIN)/ruff format .

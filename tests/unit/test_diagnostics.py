@@ -29,7 +29,7 @@ from winnow.errors import UserError
 from winnow.records import Prompt
 from winnow.selection.groups import Group
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FIGURES = ("pass_at_k", "pass_rate", "error_distribution", "lengths")
 QSTAR_FIGURES = ("qstar", "alpha_along_completion")
 

@@ -20,9 +20,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
         "`after`: held-out accuracy, with a 95 % interval clustered by prompt. `lift`: after − before in",
         "points, paired by prompt. α: the teacher's mean weight. β: mean Σ min(q*, π_θ) over the tokens.",
         "`seconds`: wall time of the jobs that drew the completions, start-up included.",
-        "",
     ]
-    lines += [f"**Unequal training sets**: {note}" for note in summary["warnings"]]
+    lines += [f"\n**Unequal training sets**: {note}" for note in summary["warnings"]]
     lines += ["", "## Checkpoints", ""]
     lines += _table(
         ("checkpoint", "held-out accuracy (95 % CI)"),
