@@ -8,11 +8,12 @@ from snakemake.exceptions import WorkflowError
 
 from winnow import config as winnow_config
 from winnow import formats, scoring
+from winnow.adapters.sources import is_local_dataset
 from winnow.arms import Alpha, Arm, blocks_for, shard_name
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
 from winnow.layout import Layout
-from winnow.manifest import content_hash, identity, is_hub_name
+from winnow.manifest import content_hash, identity
 
 try:
     winnow_config.check(config)
@@ -42,7 +43,14 @@ def code(program):
 
 def content(path):
     """What identifies a data set: its content, or its name on the hub."""
-    return content_hash(path) if os.path.isfile(path) else path
+    if not is_local_dataset(path):
+        return path
+    if not os.path.isfile(path):
+        raise WorkflowError(
+            f"{path}: no such data set\n  expected: a local file, or a data set's name on the hub"
+            "\n  to mend:  correct data.train.path or data.heldout.path in the config"
+        )
+    return content_hash(path)
 
 
 def model_identity(path):

@@ -4,7 +4,7 @@
 def dataset_input(split):
     """The data set as an input where it is a local file; `ancient`, for its content is a parameter."""
     path = config["data"][split]["path"]
-    return [] if is_hub_name(path) and not os.path.exists(path) else [ancient(path)]
+    return [ancient(path)] if is_local_dataset(path) else []
 
 
 def dataset_flags(split):

@@ -13,6 +13,11 @@ from winnow.errors import UserError
 LOADERS = {".json": "json", ".csv": "csv", ".parquet": "parquet", ".tsv": "csv"}
 
 
+def is_local_dataset(dataset: str) -> bool:
+    """Whether a data set is a local file, there or not, and no name on the hub."""
+    return Path(dataset).suffix in (".jsonl", *LOADERS) or Path(dataset).is_file()
+
+
 def read_dataset(
     dataset: str, split: str = "train", start: int = 0, count: int | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
