@@ -45,5 +45,5 @@ rule train:
         "Training on step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
         "python {SCRIPTS}/train.py --pretrain {input.policy} --train_data {input.data}"
-        " --save_path {params.folder} --accelerate_config {params.accelerate_config}"
+        " --save_path {params.folder} --accelerate_config {params.accelerate_config:q}"
         " --seed {params.seed} {params.flags} > {log} 2>&1"

@@ -72,6 +72,13 @@ def _conversations(
             return student, None
         teacher = templates.teacher or templates.student
         return student, conversation(templates.teacher_system, teacher, fields, where)
+    if templates.student != PromptTemplates.student or templates.student_system:
+        raise UserError(
+            where,
+            "a conversation (`messages`), and a template for the student's prompt",
+            "one of the two: a conversation is shown as it stands",
+            "leave out the student's templates, or choose an adapter that reads a prompt field",
+        )
     if not shows_teacher:
         return example.messages, None
     # A conversation keeps its turns; the teacher's template rewrites the last user message.

@@ -156,3 +156,9 @@ def test_a_data_set_is_cut_and_its_lines_are_named(tmp_path):
     assert [where for where, _ in read_dataset(str(path), start=4)] == [f"{path}, line 5", f"{path}, line 6"]
     with pytest.raises(UserError, match="no such file"):
         list(read_dataset(str(tmp_path / "gone.jsonl")))
+
+
+def test_a_conversation_and_a_students_template_are_refused_not_ignored():
+    for templates in (PromptTemplates(student="Solve: {{ prompt }}"), PromptTemplates(student_system="s")):
+        with pytest.raises(UserError, match="a conversation is shown as it stands"):
+            prompts({"messages": TALK}, templates=templates)
