@@ -12,7 +12,7 @@ Writes into --output_dir
     alpha_along_completion.png with --diagnostics: α by token position
 
     scripts/diagnose.py --prompts prompts/ --scored scored/ --num_shards 4 --n 8 \\
-        --diagnostics completions/ --title 'arithmetic, step 260, kl_symmetry, n = 8' \\
+        --diagnostics completions/ --title 'arithmetic, step 460, kl_symmetry, n = 8' \\
         --output_dir diagnostics/
 
 n is a view: the first n samples of each prompt are described, however many there are.

@@ -34,7 +34,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from winnow.arms import Alpha
-from winnow.command_line import parser, positive_int, run
+from winnow.command_line import check_output, parser, positive_int, run
 from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
@@ -89,6 +89,7 @@ def main(arguments: argparse.Namespace) -> None:
     parameters = SamplingParameters(
         arguments.temperature, arguments.top_k, arguments.top_p, arguments.max_new_tokens
     )
+    check_output(arguments.output, [arguments.prompts, arguments.dataset])
     prompts = list(_prompts(arguments))
     theta, teacher = _models(arguments, alpha)
     block = Block(

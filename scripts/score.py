@@ -21,7 +21,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 
 from winnow import jsonl, scoring
-from winnow.command_line import parser, positive_int, run
+from winnow.command_line import check_output, parser, positive_int, run
 from winnow.scoring.streams import scored
 from winnow.shards import shard_files
 
@@ -44,6 +44,7 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    check_output(arguments.output, [arguments.input, *arguments.prompts])
     scorers = scoring.parse(arguments.scorers).values()
     with jsonl.writer(arguments.output) as write:
         for row in scored(arguments.input, shard_files(arguments.prompts, arguments.num_shards), scorers):

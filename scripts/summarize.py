@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Put the arms of a run side by side: summary.json, summary.md and summary.png.
 
-    scripts/summarize.py --run_dir results/arithmetic --arms step-260/policy/n-8 step-260/teacher/n-8 \\
-        --trained step-260/policy/n-8 --num_shards 2
+    scripts/summarize.py --run_dir results/arithmetic --arms step-460/policy/n-8 step-460/teacher/n-8 \\
+        --trained step-460/policy/n-8 --num_shards 2
 
 Reads what the other stages wrote below --run_dir: statistics.json of the selection,
 diagnostics.json, evaluation.json before and after training, and the benchmarks of the jobs.

@@ -110,6 +110,27 @@ def test_alpha_and_n(tmp_path: Path, prompts: Path) -> None:
     says(generate(prompts, output), "--model_theta", "not given")
 
 
+def test_outputs_that_would_destroy_something(tmp_path: Path, prompts: Path) -> None:
+    before = prompts.read_bytes()
+    says(generate(prompts, prompts, "--model_theta", POLICY), "the output is also an input")
+    says(generate(prompts, tmp_path, "--model_theta", POLICY), "a folder")
+    says(run("score", "--input", prompts, "--prompts", prompts, "--output", prompts), "also an input")
+    assert prompts.read_bytes() == before
+
+
+def test_a_reference_that_a_template_wants_and_a_row_lacks(tmp_path: Path) -> None:
+    data = dataset(tmp_path, GOOD, '{"id": "b", "problem": "1+2", "answer": null}\n')
+    flags = (
+        "--dataset",
+        data,
+        "--output_dir",
+        tmp_path / "p",
+        "--teacher_template",
+        "It is {{ reference }}.",
+    )
+    says(run("prompts", *flags), "line 2", "reference")
+
+
 def test_models(tmp_path: Path, prompts: Path) -> None:
     output, broken = tmp_path / "c.jsonl", tmp_path / "broken"
     shutil.copytree(POLICY, broken)
@@ -156,7 +177,8 @@ def test_a_prompt_longer_than_the_context_is_in_the_ledger(tmp_path: Path, promp
 def test_a_journal_of_other_parameters(tmp_path: Path, prompts: Path) -> None:
     output = tmp_path / "c.jsonl"
     journal = tmp_path / "c.jsonl.partial"
-    journal.write_bytes(orjson.dumps({"journal": {"temperature": 0.8, "seed": 0}}) + b"\n")
+    header = {"journal": {"temperature": 0.8, "seed": 0}}
+    journal.write_bytes(orjson.dumps(header) + b"\n" + orjson.dumps({"id": "short/0"}) + b"\n")
     before = journal.read_bytes()
     message = generate(prompts, output, "--model_theta", POLICY)
     says(message, journal, "temperature was 0.8, now 1.0", "delete this file")
@@ -208,7 +230,7 @@ def test_scoring_and_selection(tmp_path: Path, prompts: Path) -> None:
         "--output_dir",
         tmp_path,
     )
-    says(run("select", *flags), completions, "short/0")
+    says(run("select", *flags), completions, "line 1", "without scores", "score.py")
     says(run("select", *flags, "--strategy", "corect"), "did you mean 'correct'?")
 
 

@@ -73,7 +73,7 @@ class Arm:
 
     @property
     def path(self) -> str:
-        """The arm as a part of a path: ``step-260/kl_symmetry/n-8``."""
+        """The arm as a part of a path: ``step-460/kl_symmetry/n-8``."""
         return f"step-{self.step}/{self.alpha}/n-{self.n}"
 
 

@@ -6,7 +6,8 @@ import argparse
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from winnow.errors import UserError
@@ -42,6 +43,20 @@ def fraction(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is given, a number in [0, 1] is expected")
     return value
+
+
+def check_output(output: str | Path, inputs: Iterable[str | None]) -> None:
+    """Refuse an output that would destroy an input, or that is a folder.
+
+    Raises:
+        UserError: see above.
+    """
+    path = Path(output)
+    if path.is_dir():
+        raise UserError(path, "a folder", "the name of a file", "name a file in it")
+    for given in inputs:
+        if given is not None and Path(given).resolve() == path.resolve():
+            raise UserError(path, "the output is also an input", "two files", "give the output another name")
 
 
 def run(main: Callable[[argparse.Namespace], Any], flags: argparse.ArgumentParser) -> None:

@@ -136,12 +136,13 @@ class Journal:
 
     def _load(self) -> None:
         whole = 0
+        header: Any = None
         for number, offset, line in self._lines():
             if not line.endswith(b"\n"):
                 break
             row = parse_line(line, f"{self.path}, line {number}")
             if number == 1:
-                self._check_header(row.get("journal"))
+                header = row.get("journal")
             elif "id" in row:
                 self._offsets.setdefault(str(row["id"]), offset)
             else:
@@ -152,6 +153,12 @@ class Journal:
                     "remove this line, or delete the file to start anew",
                 )
             whole = offset + len(line)
+        if self._offsets or (whole and not isinstance(header, dict)):
+            self._check_header(header)
+        elif header != self.parameters:
+            # Nothing was finished under the other parameters: nothing is lost by starting anew.
+            whole = 0
+            self._file.truncate(0)
         dropped = self._file.seek(0, os.SEEK_END) - whole
         if dropped:
             log.info("%s: dropped a torn last line of %d bytes", self.path, dropped)

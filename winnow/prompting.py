@@ -64,7 +64,9 @@ def _conversations(
     example: Example, row: dict[str, Any], templates: PromptTemplates, where: str
 ) -> tuple[list[Message], list[Message] | None]:
     """What the student and the teacher see."""
-    fields = {**row, "prompt": example.prompt, "reference": example.reference}
+    # What a row lacks is undefined in a template, not the word "None".
+    named = {"prompt": example.prompt, "reference": example.reference}
+    fields = {key: value for key, value in {**row, **named}.items() if value is not None}
     shows_teacher = templates.teacher is not None or templates.teacher_system is not None
     if example.messages is None:
         student = conversation(templates.student_system, templates.student, fields, where)

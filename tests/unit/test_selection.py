@@ -218,8 +218,8 @@ def test_groups_hold_the_first_n_samples(stored, n):
         (lambda rows: rows[2:] + rows[:2], "s1-0", "line 1 has '11/0'.*'10/0'"),
         (
             lambda rows: [{k: v for k, v in r.items() if k != "scores"} for r in rows],
-            "s1-0",
-            "scored completion '10/0'",
+            "s1-0, line 1",
+            "without scores.*run score.py",
         ),
     ],
     ids=["first missing", "last missing", "all missing", "doubled", "extra", "exchanged", "not scored"],

@@ -55,6 +55,13 @@ class OptimalSampler:
         self.t: LoadedModel | None = None
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(
+                "--device",
+                device,
+                "a GPU that torch can use",
+                "make setup ENV=cuda, or choose the device cpu",
+            )
         same = model_t is None or str(model_t) == str(model_theta)
         if self.alpha.method != "teacher":
             self.theta = load(model_theta, dtype, device, trust_remote_code)

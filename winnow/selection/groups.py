@@ -12,7 +12,7 @@ from winnow.errors import UserError
 from winnow.records import Prompt
 from winnow.shards import read_prompts
 
-MEND = "make it again: delete it and run the pipeline"
+MEND = "check --block_size (the samples of each prompt in a file) and --num_shards; else make the file again"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,14 @@ def _next(
     stream: Iterator[tuple[int, dict[str, Any]]], file: str | Path, prompt_id: str, sample: int
 ) -> dict[str, Any]:
     number, row = next(stream, (0, {}))
-    if row.get("prompt_id") != prompt_id or row.get("sample") != sample or "scores" not in row:
+    if row and "scores" not in row:
+        raise UserError(
+            f"{file}, line {number}",
+            "a completion without scores",
+            "scored completions",
+            "run score.py on it first",
+        )
+    if row.get("prompt_id") != prompt_id or row.get("sample") != sample:
         found = f"line {number} has {row.get('id')!r}" if row else "the file ends"
         raise UserError(file, found, f"scored completion {f'{prompt_id}/{sample}'!r} in its place", MEND)
     return row

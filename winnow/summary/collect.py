@@ -15,7 +15,7 @@ from winnow.layout import Layout
 
 
 def parse_arm(text: str) -> Arm:
-    """Read ``step-260/kl_symmetry/n-8``.
+    """Read ``step-460/kl_symmetry/n-8``.
 
     Raises:
         UserError: not of that form.
