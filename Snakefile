@@ -3,15 +3,18 @@
 #   snakemake --cores all                 everything that config.yaml asks for
 #   snakemake --cores all -n              what would run, and why
 #   snakemake --cores all selected        up to the selected completions, and no training
-
-import os
-import sys
+#   snakemake --profile slurm             the same on a SLURM cluster
 
 from snakemake.utils import min_version
 
 min_version("9.16")
 
-sys.path.insert(0, workflow.basedir)
+
+include: "rules/checkout.smk"
+
+
+CHECKOUT = checkout(workflow.current_basedir, workflow.sourcecache.cache_path)
+sys.path.insert(0, CHECKOUT)
 
 
 # Another --configfile stands alone: merged into this one, it would inherit the example's models.
@@ -21,6 +24,9 @@ if "data" not in config and not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
+include: "rules/inputs.smk"
+include: "rules/flags.smk"
 
 
 pathvars:

@@ -1,18 +1,6 @@
 # Tables and figures of an arm.
 
 
-def diagnostics_of(wildcards):
-    """The q* diagnostics of an arm's blocks; none where one model ran."""
-    if not Alpha.parse(wildcards.alpha).needs_both:
-        return []
-    arm = arm_of(wildcards)
-    return [
-        f"{LAYOUT.completions(arm)}/{shard}.block-{block}.diagnostics.jsonl"
-        for shard in shards("train")
-        for block in blocks_for(arm.n, BLOCK_SIZE)
-    ]
-
-
 FIGURES = ["pass_at_k.png", "pass_rate.png", "error_distribution.png", "lengths.png"]
 QSTAR_FIGURES = ["qstar.png", "alpha_along_completion.png"]
 
@@ -25,7 +13,7 @@ rule diagnose:
         table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
         text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
         figures=[
-            "<results>/diagnostics/step-{step}/{alpha}/n-{n}/" + name
+            f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}"
             for name in FIGURES
         ],
     log:
@@ -34,7 +22,13 @@ rule diagnose:
         "<benchmarks>/diagnostics/step-{step}/{alpha}/n-{n}.jsonl"
     wildcard_constraints:
         alpha="policy|teacher",
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("diagnose")
+    resources:
+        **job_resources("diagnose"),
     params:
+        program=program("diagnose.py"),
         code=code("diagnose.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
@@ -48,7 +42,7 @@ rule diagnose:
     message:
         "Diagnosing step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "python {SCRIPTS}/diagnose.py --prompts {params.prompts} --scored {params.scored}"
+        "{params.program} --prompts {params.prompts} --scored {params.scored}"
         " {params.diagnostics} --num_shards {params.num_shards} --block_size {params.block_size}"
         " --n {params.n} --scorer {params.scorer} --title {params.title:q}"
         " --output_dir {params.folder} > {log} 2>&1"
@@ -63,12 +57,13 @@ use rule diagnose as diagnose_qstar with:
         table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
         text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
         figures=[
-            "<results>/diagnostics/step-{step}/{alpha}/n-{n}/" + name
-            for name in FIGURES + QSTAR_FIGURES
+            f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}"
+            for name in [*FIGURES, *QSTAR_FIGURES]
         ],
     wildcard_constraints:
         alpha="(?!(policy|teacher)/)[a-z_]+(-[0-9.]+)?",
     params:
+        program=program("diagnose.py"),
         code=code("diagnose.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),

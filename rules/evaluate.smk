@@ -1,14 +1,6 @@
 # The same rules on the held-out prompts, for every checkpoint: draw, score, measure.
 
 
-def checkpoint_manifest(wildcards):
-    """The manifest of a step itself, or of the checkpoint that an arm trained."""
-    step, _, trained = wildcards.checkpoint.partition("/")
-    if trained == "untrained":
-        return LAYOUT.manifest(step.removeprefix("step-"))
-    return f"<results>/checkpoints/{wildcards.checkpoint}/manifest.json"
-
-
 use rule generate as generate_heldout with:
     input:
         prompts="<results>/prompts/heldout/{shard}.jsonl",
@@ -20,7 +12,9 @@ use rule generate as generate_heldout with:
     benchmark:
         "<benchmarks>/evaluation/{checkpoint}/completions/{shard}.block-{block}.jsonl"
     params:
+        program=program("generate.py"),
         code=code("generate.py"),
+        devices=devices_of,
         models=model_flags,
         step=lambda wildcards: wildcards.checkpoint,
         alpha="policy",
@@ -59,7 +53,13 @@ rule evaluate:
         "<logs>/evaluation/{checkpoint}/evaluation.log",
     benchmark:
         "<benchmarks>/evaluation/{checkpoint}/evaluation.jsonl"
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("evaluate")
+    resources:
+        **job_resources("evaluate"),
     params:
+        program=program("evaluate.py"),
         code=code("evaluate.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
@@ -69,6 +69,6 @@ rule evaluate:
     message:
         "Evaluating {wildcards.checkpoint}"
     shell:
-        "python {SCRIPTS}/evaluate.py --prompts {params.prompts} --input {params.scored}"
+        "{params.program} --prompts {params.prompts} --input {params.scored}"
         " --num_shards {params.num_shards} --block_size {params.n} --n {params.n}"
         " --scorer {params.scorer} --output {output} > {log} 2>&1"

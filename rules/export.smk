@@ -7,15 +7,20 @@ rule export:
         prompts=prompts("train"),
     output:
         [
-            "<results>/training_data/step-{step}/{alpha}/n-{n}/"
-            + formats.find(name).filename
+            f"<results>/training_data/step-{{step}}/{{alpha}}/n-{{n}}/{formats.find(name).filename}"
             for name in config["export"]["formats"]
         ],
     log:
         "<logs>/training_data/step-{step}/{alpha}/n-{n}.log",
     benchmark:
         "<benchmarks>/training_data/step-{step}/{alpha}/n-{n}.jsonl"
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("export")
+    resources:
+        **job_resources("export"),
     params:
+        program=program("export.py"),
         code=code("export.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         folder=subpath(output[0], parent=True),
@@ -25,6 +30,6 @@ rule export:
     message:
         "Exporting step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "python {SCRIPTS}/export.py --accepted {input.accepted} --prompts {params.prompts}"
+        "{params.program} --accepted {input.accepted} --prompts {params.prompts}"
         " --num_shards {params.num_shards} --formats {params.formats} --scorers {params.scorers}"
         " --output_dir {params.folder} > {log} 2>&1"

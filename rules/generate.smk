@@ -1,40 +1,6 @@
 # A shard of prompts and one or two models become a block of completions.
 
 
-def models_of(step, alpha):
-    """The manifests that an alpha needs: policy and teacher run one model, the others mix both."""
-    student = LAYOUT.manifest(step)
-    teacher = (
-        "<results>/models/teacher/manifest.json"
-        if config["models"]["teacher"]
-        else student
-    )
-    method = Alpha.parse(alpha).method
-    return {
-        **({"policy": student} if method != "teacher" else {}),
-        **({"teacher": teacher} if method != "policy" else {}),
-    }
-
-
-def model_flags(wildcards, input):
-    """--model_theta and --model_t, for the models that are inputs of the job."""
-    return " ".join(
-        f"--{name} {input[key]}"
-        for name, key in (("model_theta", "policy"), ("model_t", "teacher"))
-        if key in input.keys()
-    )
-
-
-def drawing_flags():
-    """The slice of the config that determines a completion."""
-    generation = config["generation"]
-    keys = ("top_k", "top_p", "max_new_tokens", "dtype")
-    return " ".join(
-        [flag("seed", config["seed"]), *(flag(key, generation[key]) for key in keys)]
-        + (["--save_token_ids"] if generation["save_token_ids"] else [])
-    )
-
-
 rule generate:
     input:
         unpack(lambda wildcards: models_of(wildcards.step, wildcards.alpha)),
@@ -47,13 +13,18 @@ rule generate:
         "<benchmarks>/completions/train/step-{step}/{alpha}/{shard}.block-{block}.jsonl"
     wildcard_constraints:
         alpha="policy|teacher",
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("generate")
     resources:
-        gpu=1,
+        **job_resources("generate"),
         # Neither changes a text, and what is no parameter reruns nothing.
         batch_size=config["generation"]["batch_size"],
         device=config["generation"]["device"],
     params:
+        program=program("generate.py"),
         code=code("generate.py"),
+        devices=devices_of,
         models=model_flags,
         step=lambda wildcards: wildcards.step,
         alpha=lambda wildcards: wildcards.alpha,
@@ -64,12 +35,12 @@ rule generate:
     message:
         "Drawing step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
     shell:
-        "python {SCRIPTS}/generate.py --prompts {input.prompts} {params.models}"
+        "{params.program} --prompts {input.prompts} {params.models}"
         " --step {params.step} --alpha_method {params.alpha}"
         " --num_rollout {params.num_rollout} --first_sample {params.first_sample}"
         " --temperature {params.temperature} {params.drawing}"
-        " --batch_size {resources.batch_size} --device {resources.device}"
-        " --output {output.completions} --save_diagnostics > {log} 2>&1"
+        " --batch_size {resources.batch_size} --device {resources.device} --devices {params.devices}"
+        " --output {output.completions} --save_diagnostics --attempts {log}.attempts > {log} 2>&1"
 
 
 use rule generate as generate_qstar with:

@@ -17,10 +17,16 @@ rule describe_model:
         "<benchmarks>/models/{model}.jsonl"
     wildcard_constraints:
         model="|".join(map(re.escape, MODELS)),
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("models")
+    resources:
+        **job_resources("models"),
     params:
+        program=program("manifest.py"),
         path=lambda wildcards: MODELS[wildcards.model],
         identity=lambda wildcards: IDENTITIES[wildcards.model],
     message:
         "Describing model {wildcards.model}"
     shell:
-        "python {SCRIPTS}/manifest.py --model {params.path:q} --output {output} > {log} 2>&1"
+        "{params.program} --model {params.path:q} --output {output} > {log} 2>&1"

@@ -11,12 +11,18 @@ rule score:
         "<logs>/scored/train/step-{step}/{alpha}/{shard}.block-{block}.log",
     benchmark:
         "<benchmarks>/scored/train/step-{step}/{alpha}/{shard}.block-{block}.jsonl"
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("score")
+    resources:
+        **job_resources("score"),
     params:
+        program=program("score.py"),
         code=code("score.py"),
         versions=scoring.versions(config["scoring"]),
         scorers=scorer_flags(),
     message:
         "Scoring step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
     shell:
-        "python {SCRIPTS}/score.py --input {input.completions} --prompts {input.prompts}"
-        " --scorers {params.scorers} --output {output} > {log} 2>&1"
+        "{params.program} --input {input.completions} --prompts {input.prompts}"
+        " --scorers {params.scorers} --output {output} --attempts {log}.attempts > {log} 2>&1"

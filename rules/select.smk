@@ -1,24 +1,6 @@
 # The completions that become training data, and the account of all the others.
 
 
-def selection_flags():
-    """The rules of selection as select.py takes them."""
-    selection = config["selection"]
-    keys = (
-        "strategy",
-        "scorer",
-        "max_error",
-        "max_per_prompt",
-        "min_pass_rate",
-        "max_pass_rate",
-        "num_examples",
-    )
-    return " ".join(
-        [flag(key, selection[key]) for key in keys if selection[key] is not None]
-        + ([] if selection["deduplicate"] else ["--keep_duplicates"])
-    )
-
-
 rule select:
     input:
         prompts=prompts("train"),
@@ -32,7 +14,13 @@ rule select:
         "<logs>/selected/step-{step}/{alpha}/n-{n}.log",
     benchmark:
         "<benchmarks>/selected/step-{step}/{alpha}/n-{n}.jsonl"
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("select")
+    resources:
+        **job_resources("select"),
     params:
+        program=program("select.py"),
         code=code("select.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
@@ -45,6 +33,6 @@ rule select:
     message:
         "Selecting from step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "python {SCRIPTS}/select.py --prompts {params.prompts} --input {params.scored}"
+        "{params.program} --prompts {params.prompts} --input {params.scored}"
         " --num_shards {params.num_shards} --block_size {params.block_size} --n {params.n}"
         " --seed {params.seed} {params.flags} --output_dir {params.folder} > {log} 2>&1"

@@ -17,7 +17,13 @@ rule summarize:
         "<logs>/summary.log",
     benchmark:
         "<benchmarks>/summary.jsonl"
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("summarize")
+    resources:
+        **job_resources("summarize"),
     params:
+        program=program("summarize.py"),
         code=code("summarize.py"),
         folder=subpath(output.json, parent=True),
         arms=[arm.path for arm in ARMS],
@@ -26,8 +32,8 @@ rule summarize:
         num_shards=config["data"]["train"]["shards"],
         block_size=BLOCK_SIZE,
     message:
-        "Summing up {config[run]}"
+        "Summing up the arms"
     shell:
-        "python {SCRIPTS}/summarize.py --run_dir {params.folder} --arms {params.arms}"
+        "{params.program} --run_dir {params.folder} --arms {params.arms}"
         " --trained {params.trained} --rounds {params.rounds}"
         " --num_shards {params.num_shards} --block_size {params.block_size} > {log} 2>&1"

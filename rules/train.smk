@@ -1,28 +1,6 @@
 # Training data becomes the next checkpoint; its manifest comes last.
 
 
-def training_flags():
-    """The recipe as train.py takes it."""
-    training = config["training"]
-    keys = (
-        "max_epochs",
-        "train_batch_size",
-        "micro_train_batch_size",
-        "learning_rate",
-        "lr_scheduler",
-        "warmup_ratio",
-        "weight_decay",
-        "max_length",
-        "dtype",
-        "save_steps",
-    )
-    switches = ("bf16", "gradient_checkpointing")
-    return " ".join(
-        [flag(key, training[key]) for key in keys if training[key] is not None]
-        + [f"--{key}" for key in switches if training[key]]
-    )
-
-
 rule train:
     input:
         policy=lambda wildcards: LAYOUT.manifest(wildcards.step),
@@ -33,17 +11,26 @@ rule train:
         "<logs>/checkpoints/step-{step}/{alpha}/n-{n}.log",
     benchmark:
         "<benchmarks>/checkpoints/step-{step}/{alpha}/n-{n}.jsonl"
+    conda:
+        "../envs/winnow.yaml"
+    threads: threads_of("train")
     resources:
-        gpu=1,
+        **job_resources("train"),
     params:
+        program=program("train.py"),
         code=code("train.py"),
+        devices=devices_of,
+        nodes=nodes_of,
         folder=subpath(output.manifest, parent=True),
-        accelerate_config=config["training"]["accelerate_config"],
+        accelerate_config=flag(
+            "accelerate_config", config["training"]["accelerate_config"]
+        ),
         seed=config["seed"],
         flags=training_flags(),
     message:
         "Training on step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "python {SCRIPTS}/train.py --pretrain {input.policy} --train_data {input.data}"
-        " --save_path {params.folder} --accelerate_config {params.accelerate_config:q}"
+        "{params.program} --pretrain {input.policy} --train_data {input.data}"
+        " --save_path {params.folder} {params.accelerate_config}"
+        " --nodes {params.nodes} --devices {params.devices}"
         " --seed {params.seed} {params.flags} > {log} 2>&1"

@@ -28,22 +28,31 @@ import sys
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import argparse
+import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from winnow.arms import Alpha
-from winnow.command_line import check_output, parser, positive_int, run
+from winnow.attempts import COMPLETION_FIGURES, Attempt, counting
+from winnow.command_line import add_attempts, add_deadline, check_output, parser, positive_int, run
 from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
+from winnow.devices import lease
+from winnow.ending import told_of_the_end
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
-from winnow.generation import Block, finish, generate
+from winnow.generation import Block, Finished, Missing, completions, finish, generate
 from winnow.journal import FinishedElsewhere, Journal
 from winnow.manifest import resolve
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
 from winnow.shards import read_prompts, shard_files
+from winnow.workers import draw_on_all
+
+if TYPE_CHECKING:
+    from winnow.qstar import OptimalSampler
 
 log = logging.getLogger("generate")
 
@@ -56,6 +65,12 @@ def flags() -> argparse.ArgumentParser:
     models.add_argument("--dtype", default="float32", help="float16, bfloat16, float32 or float64")
     models.add_argument(
         "--device", default="auto", help="auto (the GPU where there is one), cpu, cuda, cuda:1 …"
+    )
+    models.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        help="GPUs to lease where no cluster hands them out; each draws a share of the prompts",
     )
     models.add_argument("--trust_remote_code", action="store_true", help="run code shipped with a model")
     drawing = p.add_argument_group("drawing")
@@ -80,6 +95,8 @@ def flags() -> argparse.ArgumentParser:
         action="store_true",
         help="write them beside the output, as *.diagnostics.jsonl (two models only)",
     )
+    add_deadline(output)
+    add_attempts(output)
     output.add_argument("--save_token_ids", action="store_true", help="keep each completion's token ids")
     return p
 
@@ -110,18 +127,44 @@ def main(arguments: argparse.Namespace) -> None:
     diagnostics = None
     if arguments.save_diagnostics and alpha.needs_both:
         diagnostics = arguments.output.with_suffix(".diagnostics.jsonl")
+    load = functools.partial(
+        load_sampler,
+        theta or teacher,
+        teacher,
+        alpha.name,
+        parameters=parameters,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        trust_remote_code=arguments.trust_remote_code,
+    )
+    attempt = Attempt(arguments.attempts, *COMPLETION_FIGURES)
+    attempt.add(total=len(prompts) * arguments.num_rollout)
+    # A device that is named (cpu, cuda:1) is the user's own choice.
+    leased = arguments.devices if arguments.device in ("auto", "cuda") else 0
     try:
-        with Journal(arguments.output, header) as journal:
-            generate(
-                block,
-                journal,
-                lambda: _sampler(arguments, alpha, parameters, theta, teacher),
-                arguments.batch_size,
-                arguments.save_token_ids,
-            )
+        with (
+            told_of_the_end(arguments.deadline),
+            Journal(arguments.output, header, counting(attempt)) as journal,
+            lease(leased) as devices,
+            attempt.holding(len(devices[:leased])),
+        ):
+            generate(block, journal, functools.partial(_draw, arguments, block, load, devices[:leased]))
             finish(block, journal, arguments.output, diagnostics)
     except FinishedElsewhere:
         log.info("%s: finished by another process meanwhile", arguments.output)
+
+
+def _draw(
+    arguments: argparse.Namespace,
+    block: Block,
+    load: Callable[[], "OptimalSampler"],
+    devices: list[str],
+    missing: list[Missing],
+) -> Iterable[Finished]:
+    batch = (arguments.batch_size, arguments.save_token_ids)
+    if len(devices) > 1:
+        return draw_on_all(devices, load, block, missing, *batch)
+    return completions(block, missing, load(), *batch)
 
 
 def _prompts(arguments: argparse.Namespace) -> Iterable[Prompt]:
@@ -152,25 +195,11 @@ def _models(arguments: argparse.Namespace, alpha: Alpha) -> tuple[str | None, st
     )
 
 
-def _sampler(
-    arguments: argparse.Namespace,
-    alpha: Alpha,
-    parameters: SamplingParameters,
-    theta: str | None,
-    teacher: str | None,
-):
+def load_sampler(*arguments: Any, **options: Any) -> "OptimalSampler":
     # Only now: torch takes seconds to import, and a mistake above should not.
     from winnow.qstar import OptimalSampler
 
-    return OptimalSampler(
-        theta or teacher,
-        teacher,
-        alpha.name,
-        parameters=parameters,
-        dtype=arguments.dtype,
-        device=arguments.device,
-        trust_remote_code=arguments.trust_remote_code,
-    )
+    return OptimalSampler(*arguments, **options)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
 
 The loss falls on the completion only. Writes <save_path>/model and, when it is whole,
 <save_path>/manifest.json (files, hashes, recipe, parent). A killed run goes on from its own last
-checkpoint when the same command is given again. --accelerate_config takes it to several GPUs:
-envs/accelerate/ has FSDP2 and DeepSpeed ZeRO-3.
+checkpoint when the same command is given again. --devices and --nodes take it to several GPUs;
+--accelerate_config says how they share the work: envs/accelerate/ has DDP, FSDP2 and DeepSpeed ZeRO-3.
 """
 
 import os
@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from winnow import jsonl
-from winnow.command_line import parser, positive_int, run
+from winnow.command_line import add_deadline, parser, positive_int, run
+from winnow.devices import lease
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
 from winnow.formats.prompt_completion import PromptCompletion
 from winnow.manifest import file_hash, resolve
+from winnow.training.launch import World, chosen_config, launch, on_every_node
 from winnow.training.recipe import Recipe, Workplace, claim
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     import winnow.training.sft  # noqa: F401
 
 log = logging.getLogger("train")
-
-CONFIGS = Path(sys.path[0]) / "envs" / "accelerate"
 
 
 def flags() -> argparse.ArgumentParser:
@@ -66,9 +66,19 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--gradient_checkpointing", action="store_true", help="less memory, more time")
     p.add_argument("--seed", type=int, default=0, help="of the order of the examples")
     p.add_argument("--save_steps", type=positive_int, default=50, help="steps between resumable checkpoints")
+    p.add_argument("--nodes", type=positive_int, default=1, help="nodes of the SLURM job")
     p.add_argument(
-        "--accelerate_config", type=Path, default=CONFIGS / "one-device.yaml", help="for several GPUs"
+        "--devices",
+        type=int,
+        default=1,
+        help="GPUs on each node, one process each; leased where no cluster hands them out",
     )
+    p.add_argument(
+        "--accelerate_config",
+        type=Path,
+        help="how several GPUs share the work: one of envs/accelerate (DDP if not given), or your own",
+    )
+    add_deadline(p)
     p.add_argument("--trust_remote_code", action="store_true", help="run code shipped with the model")
     return p
 
@@ -76,13 +86,6 @@ def flags() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     _, parent = resolve(arguments.pretrain)
     _check_data(arguments.train_data)
-    if not arguments.accelerate_config.is_file():
-        raise UserError(
-            arguments.accelerate_config,
-            "no such file",
-            "an accelerate config",
-            f"take one of {CONFIGS}, or write one with `accelerate config`",
-        )
     recipe = Recipe(
         parent=parent.model,
         train_data=file_hash(arguments.train_data),
@@ -90,21 +93,20 @@ def main(arguments: argparse.Namespace) -> None:
         **{key: getattr(arguments, key) for key in RECIPE_FLAGS},
     )
     claim(Workplace(arguments.save_path), recipe)
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch",
-        "--config_file", str(arguments.accelerate_config),
-        "-m", "winnow.training.sft",
+    worker = [
         "--save_path", str(arguments.save_path),
         "--model", arguments.pretrain,
         "--train_data", str(arguments.train_data),
+        "--deadline", arguments.deadline,
         *(["--trust_remote_code"] if arguments.trust_remote_code else []),
     ]  # fmt: skip
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")]),
-    }
-    # In this process's place: signals reach the launcher, and no parent waits for nothing.
-    os.execve(sys.executable, command, environment)
+    processes = max(1, arguments.devices)
+    chosen_config(arguments.accelerate_config, processes * arguments.nodes)
+    if arguments.nodes > 1:
+        on_every_node(worker, arguments.accelerate_config, arguments.nodes, processes)
+    # Not given back here: the workers, which take this process's place, hold the GPUs to their end.
+    with lease(arguments.devices) as devices:
+        launch(worker, arguments.accelerate_config, World(1, 0, processes if devices else 1))
 
 
 RECIPE_FLAGS = (

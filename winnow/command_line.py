@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from winnow import ending
 from winnow.errors import UserError
 
 
@@ -45,6 +46,23 @@ def fraction(text: str) -> float:
     return value
 
 
+def add_deadline(group: argparse._ActionsContainer) -> None:
+    """The flag of programs that stop cleanly before their time is over."""
+    group.add_argument(
+        "--deadline",
+        default="auto",
+        help="stop cleanly then: auto (shortly before a SLURM job's time limit), none, seconds from now, "
+        "or a moment such as 2026-11-21T06:00",
+    )
+
+
+def add_attempts(group: argparse._ActionsContainer) -> None:
+    """The flag of programs that account for their own time, GPUs and tokens."""
+    group.add_argument(
+        "--attempts", type=Path, help="add a line to this file: what this attempt has taken, killed or not"
+    )
+
+
 def check_output(output: str | Path, inputs: Iterable[str | None]) -> None:
     """Refuse an output that would destroy an input, or that is a folder.
 
@@ -60,7 +78,10 @@ def check_output(output: str | Path, inputs: Iterable[str | None]) -> None:
 
 
 def run(main: Callable[[argparse.Namespace], Any], flags: argparse.ArgumentParser) -> None:
-    """Parse the flags, run the program, and exit: 0 done, 2 a user's mistake, 130 interrupted."""
+    """Parse the flags, run the program, and exit.
+
+    0 is done, 2 a user's mistake, 75 stopped because the job was told of its end, 130 interrupted.
+    """
     arguments = flags.parse_args()
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
@@ -73,6 +94,9 @@ def run(main: Callable[[argparse.Namespace], Any], flags: argparse.ArgumentParse
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except ending.Stopped as reason:
+        print(f"stopped ({reason}); what is finished is kept, run again to go on", file=sys.stderr)
+        sys.exit(ending.EXIT_CODE)
     except BrokenPipeError:
         sys.exit(1)
     except KeyboardInterrupt:

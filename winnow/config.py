@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from winnow import scoring
+from winnow import adapters, formats, scoring
 from winnow.arms import Alpha, Arm
 from winnow.errors import UserError, closest
 from winnow.selection.rules import Rules
@@ -39,6 +41,7 @@ def check(config: dict[str, Any]) -> None:
         raise _explain(errors[0])
     _fill(config, schema())
     _check_arms(config)
+    _check_names(config)
     _check_scoring(config)
     _check_training(config["training"])
 
@@ -110,18 +113,28 @@ def _expectation(error: Any) -> str:
 
 def _fill(value: Any, part: dict[str, Any]) -> None:
     """Put the schema's defaults where the config is silent."""
-    if "$ref" in part:
-        part = schema()["$defs"][part["$ref"].rpartition("/")[2]]
+    part = _resolved(part)
     if isinstance(value, dict):
         for key, inner in part.get("properties", {}).items():
+            inner = _resolved(inner)
+            default = inner.get("default")
             if "default" in inner and key not in value:
-                default = inner["default"]
-                value[key] = type(default)(default) if isinstance(default, dict | list) else default
+                value[key] = copy.deepcopy(default)
+            elif isinstance(default, dict) and inner.get("additionalProperties") is False:
+                # A record that is given in part gets the rest; a mapping from names stays as it is given.
+                value[key] = {**copy.deepcopy(default), **value[key]}
             if key in value:
                 _fill(value[key], inner)
     elif isinstance(value, list):
         for entry in value:
             _fill(entry, part.get("items", {}))
+
+
+def _resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of the schema with what it refers to; its own keys win."""
+    if "$ref" not in part:
+        return part
+    return {**schema()["$defs"][part["$ref"].rpartition("/")[2]], **part}
 
 
 def _check_arms(config: dict[str, Any]) -> None:
@@ -177,14 +190,28 @@ def _named_steps(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]
         yield "rounds", config["rounds"]["step"], [config["rounds"]["alpha"]]
 
 
+@contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Put the config's key before what an error says."""
+    try:
+        yield
+    except UserError as error:
+        raise error.at(f"{WHERE}, key {key}") from error
+
+
+def _check_names(config: dict[str, Any]) -> None:
+    """Look up the adapter, the scorers and the formats; the user's own modules are imported here."""
+    data = config["data"]
+    with _at("data.adapter"):
+        adapters.adapter(data["adapter"], data["prompt_field"], data["response_field"])
+    with _at("scoring"):
+        scoring.versions(config["scoring"])
+    with _at("export.formats"):
+        formats.find_all(config["export"]["formats"])
+
+
 def _check_scoring(config: dict[str, Any]) -> None:
     scorers, selection = config["scoring"], config["selection"]
-    scoring.versions(scorers)
-    Rules(
-        strategy=selection["strategy"],
-        scorer=selection["scorer"],
-        pass_rate=(selection["min_pass_rate"], selection["max_pass_rate"]),
-    )
     for key in ("selection", "evaluation"):
         if config[key]["scorer"] not in scorers:
             raise UserError(
@@ -193,3 +220,8 @@ def _check_scoring(config: dict[str, Any]) -> None:
                 f"one of {', '.join(scorers)}",
                 "add it under scoring, or choose another",
             )
+    Rules(
+        strategy=selection["strategy"],
+        scorer=selection["scorer"],
+        pass_rate=(selection["min_pass_rate"], selection["max_pass_rate"]),
+    )

@@ -21,6 +21,14 @@ class UserError(Exception):
         self.where, self.found, self.expected, self.mend = str(where), found, expected, mend
         super().__init__(f"{self.where}: {found}\n  expected: {expected}\n  to mend:  {mend}")
 
+    def at(self, place: str | Path) -> UserError:
+        """The same error, with a place before its own: the file of a row, the config's key of a name."""
+        return UserError(f"{place}: {self.where}", self.found, self.expected, self.mend)
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str, str]]:
+        """Survive the way from a worker process to its parent."""
+        return UserError, (self.where, self.found, self.expected, self.mend)
+
 
 def closest(word: str, known: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` when a known word is near, else an empty string."""

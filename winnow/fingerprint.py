@@ -3,7 +3,7 @@
 Snakemake sees a rule's command but not the modules that the program imports. Each rule therefore
 carries this hash as a parameter. It covers the program and, through its imports, the modules of
 this library, as syntax trees without docstrings, help texts and messages: a comment, a touch or a
-reworded error reruns nothing.
+reworded error reruns nothing. A user's own module is covered likewise, with its own messages.
 """
 
 from __future__ import annotations
@@ -11,19 +11,24 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 LIBRARY = Path(__file__).parent
 PLUMBING = frozenset(
     f"winnow.{name}"
     for name in (
+        "attempts",
         "command_line",
+        "devices",
+        "ending",
         "errors",
         "fingerprint",
         "journal",
         "jsonl",
+        "plugins",
         "progress",
+        "workers",
         "config",
         "dataset_flags",
     )
@@ -31,61 +36,124 @@ PLUMBING = frozenset(
 """Modules that carry records and messages but decide no result: improving them reruns nothing."""
 
 
+Find = Callable[[str], Path | None]
+"""Module → its file, or None for a module that a fingerprint does not cover."""
+
+
 def fingerprint(program: str | Path) -> str:
     """A short hash of `program` and of the library modules that it imports, directly or not."""
     program = Path(program)
-    digest = hashlib.sha256(_code(program).encode())
-    for module in sorted(closure(program)):
-        digest.update(f"\n{module}\n{_code(_source(module))}".encode())
-    return digest.hexdigest()[:16]
+    return _digest(_code(program), _modules(program, "", _library))
+
+
+def module_fingerprint(name: str, file: Path) -> str:
+    """A short hash of a user's module, of those beside it that it imports, and of ours behind them.
+
+    Beside it lie the modules of its own top-level package and, outside site-packages, whatever can be
+    imported from the folder that holds this package.
+    """
+    modules = _modules(file, name, _beside(name, file))
+    modules.pop(name, None)
+    return _digest(_user_code(file), modules)
 
 
 def closure(program: Path) -> set[str]:
     """Names of the library modules behind a program, `PLUMBING` left out."""
-    seen: set[str] = set()
-    waiting = list(_imports(program, ""))
+    return set(_modules(program, "", _library))
+
+
+def _digest(code: str, modules: dict[str, Path]) -> str:
+    digest = hashlib.sha256(code.encode())
+    for module, path in sorted(modules.items()):
+        text = _code(path) if _is_ours(module) else _user_code(path)
+        digest.update(f"\n{module}\n{text}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _modules(path: Path, name: str, find: Find) -> dict[str, Path]:
+    """The modules behind a file that `find` covers, `PLUMBING` left out, by name."""
+    seen: dict[str, Path] = {}
+    waiting = list(_imports(path, name, find))
     while waiting:
-        module = waiting.pop()
+        module, file = waiting.pop()
         if module in seen or module in PLUMBING:
             continue
-        seen.add(module)
-        waiting.extend(_imports(_source(module), module))
+        seen[module] = file
+        waiting.extend(_imports(file, module, find))
     return seen
 
 
-def _source(module: str) -> Path:
-    base = LIBRARY.parent.joinpath(*module.split("."))
-    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+def source(folder: Path, module: str) -> Path | None:
+    """The file of a module below `folder`, or None."""
+    base = folder.joinpath(*module.split("."))
+    return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
-def _imports(path: Path, importer: str) -> Iterator[str]:
-    """The library's modules that a file imports, at its top or inside a function."""
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == "winnow"
+
+
+def _library(module: str) -> Path | None:
+    return source(LIBRARY.parent, module) if _is_ours(module) else None
+
+
+def _beside(name: str, file: Path) -> Find:
+    top, *inner = name.split(".")
+    folder = file.parents[len(inner) + (file.name == "__init__.py")]
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(folder.parts)
+
+    def find(module: str) -> Path | None:
+        if _is_ours(module):
+            return _library(module)
+        return source(folder, module) if module.split(".")[0] == top or not installed else None
+
+    return find
+
+
+def _imports(path: Path, importer: str, find: Find) -> Iterator[tuple[str, Path]]:
+    """The modules that a file imports, at its top or inside a function, and that `find` covers."""
+    package = importer.split(".") if path.name == "__init__.py" else importer.split(".")[:-1]
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
         else:
             continue
         for name in names:
-            if name.split(".")[0] == "winnow" and name != importer and _source(name).is_file():
-                yield name
+            if name != importer and (file := find(name)):
+                yield name, file
 
 
 @functools.cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return ast.parse(path.read_bytes(), str(path))
 
 
 @functools.cache
 def _code(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_bytes(), str(path))
+    _drop_docstrings(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            _drop_words(node)
+    return ast.unparse(tree)
+
+
+@functools.cache
+def _user_code(path: Path) -> str:
+    # What speaks to people in our modules may be a prompt or a detail in a user's: only docstrings go.
+    tree = ast.parse(path.read_bytes(), str(path))
+    _drop_docstrings(tree)
+    return ast.unparse(tree)
+
+
+def _drop_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
-        elif isinstance(node, ast.Call):
-            _drop_words(node)
-    return ast.unparse(tree)
 
 
 def _drop_words(call: ast.Call) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from winnow.qstar.scheduler import Row
 
 log = logging.getLogger("generate")
+
+
+class Missing(NamedTuple):
+    """A completion that is still to be drawn."""
+
+    prompt: Prompt
+    sample: int
+    id: str
+
+
+Finished = tuple[Completion, "dict[str, Any] | None"]
+"""A completion and its q* diagnostics; none where one model ran."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +82,47 @@ class Block:
 def generate(
     block: Block,
     journal: Journal,
-    load: Callable[[], OptimalSampler],
-    batch_size: int,
-    save_token_ids: bool,
+    source: Callable[[list[Missing]], Iterator[Finished]],
 ) -> None:
-    """Draw what the journal lacks; `load` is called only if that is anything."""
+    """Draw what the journal lacks; `source` is called only if that is anything."""
     total = len(block.prompts) * len(block.samples)
     if len(journal):
         log.info("resumed %s of %s completions", f"{len(journal):,}", f"{total:,}")
-    missing = [entry for entry in block.ids() if entry[2] not in journal]
+    missing = [Missing(prompt, sample, id) for prompt, sample, id in block.ids() if id not in journal]
     if not missing:
         return
-    sampler = load()
     with Progress(total, len(journal)) as progress:
-        rows = _rows(block, missing, sampler, journal, progress)
-        origin = {completion: (prompt, sample) for prompt, sample, completion in missing}
-        for drawn in sampler.draw(rows, batch_size):
-            completion = _completion(block, *origin[drawn.row.id], drawn, sampler, save_token_ids)
-            journal.append(
-                drawn.row.id, {"completion": completion.to_row(), "diagnostics": drawn.diagnostics}
-            )
-            progress.add(len(drawn.token_ids))
+        for completion, diagnostics in source(missing):
+            journal.append(completion.id, {"completion": completion.to_row(), "diagnostics": diagnostics})
+            progress.add(completion.completion_tokens)
+
+
+def completions(
+    block: Block, missing: list[Missing], sampler: OptimalSampler, batch_size: int, save_token_ids: bool
+) -> Iterator[Finished]:
+    """Yield the missing completions as they finish; prompts that do not fit at once, with the reason."""
+    from winnow.qstar.sampler import PromptTooLong
+
+    rows: list[Row] = []
+    origin: dict[str, Missing] = {}
+    too_long: set[str] = set()
+    for each in missing:
+        seed = completion_seed(block.seed, each.prompt.id, each.sample)
+        try:
+            rows.append(sampler.row(each.prompt, each.id, seed))
+            origin[each.id] = each
+        except PromptTooLong as reason:
+            too_long.add(each.prompt.id)
+            yield _without_text(block, each, seed, str(reason)), None
+    if too_long:
+        log.warning(
+            "%d prompts are longer than the context (the first: %s); they are in the ledger as "
+            "prompt_too_long",
+            len(too_long),
+            sorted(too_long)[0],
+        )
+    for drawn in sampler.draw(rows, batch_size):
+        yield _completion(block, origin[drawn.row.id], drawn, sampler, save_token_ids), drawn.diagnostics
 
 
 def finish(block: Block, journal: Journal, output: Path, diagnostics: Path | None) -> None:
@@ -110,44 +142,16 @@ def finish(block: Block, journal: Journal, output: Path, diagnostics: Path | Non
     journal.remove()
 
 
-def _rows(
-    block: Block,
-    missing: list[tuple[Prompt, int, str]],
-    sampler: OptimalSampler,
-    journal: Journal,
-    progress: Progress,
-) -> list[Row]:
-    """What the engine shall draw; prompts that do not fit are entered at once, with the reason."""
-    from winnow.qstar.sampler import PromptTooLong
-
-    rows: list[Row] = []
-    too_long: set[str] = set()
-    for prompt, sample, completion in missing:
-        seed = completion_seed(block.seed, prompt.id, sample)
-        try:
-            rows.append(sampler.row(prompt, completion, seed))
-        except PromptTooLong as reason:
-            entry = Completion(
-                completion, prompt.id, sample, seed, "", "prompt_too_long", 0, 0,
-                block.step, block.alpha, block.model, block.teacher, None, str(reason),
-            )  # fmt: skip
-            journal.append(completion, {"completion": entry.to_row(), "diagnostics": None})
-            progress.add(0)
-            too_long.add(prompt.id)
-    if too_long:
-        log.warning(
-            "%d prompts are longer than the context (the first: %s); they are in the ledger as "
-            "prompt_too_long",
-            len(too_long),
-            sorted(too_long)[0],
-        )
-    return rows
+def _without_text(block: Block, missing: Missing, seed: int, reason: str) -> Completion:
+    return Completion(
+        missing.id, missing.prompt.id, missing.sample, seed, "", "prompt_too_long", 0, 0,
+        block.step, block.alpha, block.model, block.teacher, None, reason,
+    )  # fmt: skip
 
 
 def _completion(
     block: Block,
-    prompt: Prompt,
-    sample: int,
+    missing: Missing,
     drawn: Drawn,
     sampler: OptimalSampler,
     save_token_ids: bool,
@@ -155,8 +159,8 @@ def _completion(
     failed = drawn.finish_reason == "failed"
     return Completion(
         id=drawn.row.id,
-        prompt_id=prompt.id,
-        sample=sample,
+        prompt_id=missing.prompt.id,
+        sample=missing.sample,
         seed=drawn.row.seed,
         text=sampler.text(drawn),
         finish_reason=drawn.finish_reason,

@@ -13,13 +13,14 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 import orjson
 
+from winnow.ending import undisturbed
 from winnow.errors import UserError
 from winnow.jsonl import disk_errors, dumps, parse_line
 
@@ -40,16 +41,23 @@ class Journal:
         output: the final file; the journal lies beside it as ``<output>.partial``.
         parameters: everything that determines the results, JSON-able. A journal written under
             other parameters is refused, for mixing the two would go unnoticed.
+        seen: called with each entry, those of earlier attempts first.
 
     Raises:
         UserError: the journal is of other parameters, or damaged before its last line.
         FinishedElsewhere: see the class.
     """
 
-    def __init__(self, output: str | Path, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        output: str | Path,
+        parameters: Mapping[str, Any],
+        seen: Callable[[Mapping[str, Any]], None] = lambda entry: None,
+    ) -> None:
         self.output = Path(output)
         self.path = self.output.with_name(self.output.name + ".partial")
         self.parameters = orjson.loads(orjson.dumps(dict(parameters)))
+        self._seen = seen
         self._offsets: dict[str, int] = {}
         self._synced = time.monotonic()
 
@@ -85,7 +93,7 @@ class Journal:
 
     def append(self, item: str, entry: Mapping[str, Any]) -> None:
         """Add one finished item; it survives the death of this process from here on."""
-        with disk_errors(self.path):
+        with disk_errors(self.path), undisturbed():
             offset = self._file.seek(0, os.SEEK_END)
             self._file.write(dumps({"id": item, **entry}))
             self._file.flush()
@@ -93,6 +101,7 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         self._offsets[item] = offset
+        self._seen(entry)
 
     def read(self, item: str) -> dict[str, Any]:
         """The entry of one finished item."""
@@ -144,7 +153,8 @@ class Journal:
             if number == 1:
                 header = row.get("journal")
             elif "id" in row:
-                self._offsets.setdefault(str(row["id"]), offset)
+                if self._offsets.setdefault(str(row["id"]), offset) == offset:
+                    self._seen(row)
             else:
                 raise UserError(
                     f"{self.path}, line {number}",

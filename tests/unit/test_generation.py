@@ -8,7 +8,7 @@ import pytest
 from direct import ask, sampler
 
 from winnow import jsonl
-from winnow.generation import Block, finish, generate
+from winnow.generation import Block, completions, finish, generate
 from winnow.journal import Journal
 from winnow.records import Completion, completion_seed
 
@@ -21,9 +21,8 @@ def block(samples=range(2), seed=17, prompts=PROMPTS):
 
 def run(output, source, drawn=block(), **options):  # noqa: B008 (frozen)
     with Journal(output, drawn.parameters()) as journal:
-        generate(
-            drawn, journal, lambda: source, options.get("batch_size", 4), options.get("token_ids", False)
-        )
+        batch, token_ids = options.get("batch_size", 4), options.get("token_ids", False)
+        generate(drawn, journal, lambda missing: completions(drawn, missing, source, batch, token_ids))
         finish(drawn, journal, output, output.with_suffix(".diagnostics.jsonl"))
     return list(jsonl.rows(output))
 
@@ -72,10 +71,10 @@ def test_an_interrupted_block_goes_on_to_the_same_texts(tmp_path, source, finish
     output = tmp_path / "b.jsonl"
     if finished < 6:
         with pytest.raises(Killed), Journal1(output, block().parameters()) as journal:
-            generate(block(), journal, lambda: source, 3, False)
+            generate(block(), journal, lambda missing: completions(block(), missing, source, 3, False))
     else:
         with Journal(output, block().parameters()) as journal:
-            generate(block(), journal, lambda: source, 3, False)
+            generate(block(), journal, lambda missing: completions(block(), missing, source, 3, False))
     assert not output.exists()
     with caplog.at_level(logging.INFO):
         rows = run(output, source if finished < 6 else None, batch_size=1)

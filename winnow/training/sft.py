@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import transformers
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import disable_progress_bars, load_dataset
 from transformers import (
     AutoModelForCausalLM,
@@ -32,6 +33,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from winnow import jsonl
+from winnow.ending import EXIT_CODE, Stopped, told_of_the_end
 from winnow.errors import UserError
 from winnow.manifest import describe, resolve
 from winnow.training.recipe import Recipe, Workplace, discard, last_whole_checkpoint
@@ -50,12 +52,72 @@ class MarkWhole(TrainerCallback):
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "whole").touch()
 
 
-def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: bool) -> None:
-    """Train to the end, from the last whole checkpoint if there is one; write the manifest last."""
+class StopWhenTold(TrainerCallback):
+    """Ends a run that was told of its end, with a checkpoint, after the step in hand.
+
+    Attributes:
+        reason: why it was told, or None; the same on every process.
+    """
+
+    def __init__(self, state: PartialState) -> None:
+        self.reason: str | None = None
+        self._told: str | None = None
+        self._state = state
+
+    def tell(self, reason: str) -> None:
+        """Called by the signal's handler, at any moment."""
+        self._told = reason
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called after each optimizer step. All processes have to leave at the same one."""
+        told = [self._told]
+        if self._state.num_processes > 1:
+            told = gather_object(told)
+        self.reason = next((each for each in told if each), None)
+        if self.reason:
+            control.should_save = control.should_training_stop = True
+
+
+def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: bool, deadline: str) -> None:
+    """Train to the end, from the last whole checkpoint if there is one; write the manifest last.
+
+    Raises:
+        Stopped: told of the job's end; a checkpoint is saved, the next attempt goes on from it.
+    """
     recipe = Recipe(**jsonl.read_json(workplace.recipe))
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())
+    stop = StopWhenTold(state)
+    with told_of_the_end(deadline, stop.tell):
+        trainer = _trainer(recipe, workplace, state, model, train_data, trust_remote_code, stop)
+        checkpoint = last_whole_checkpoint(workplace)
+        if checkpoint is not None:
+            log.info("resumed from %s", checkpoint.name)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if stop.reason and trainer.state.global_step < trainer.state.max_steps:
+            raise Stopped(stop.reason)
+        _finish(trainer, workplace, recipe)
+
+
+def _trainer(
+    recipe: Recipe,
+    workplace: Workplace,
+    state: PartialState,
+    model: str,
+    train_data: str,
+    trust_remote_code: bool,
+    stop: StopWhenTold,
+) -> SFTTrainer:
     directory, _ = resolve(model)
-    trainer = SFTTrainer(
+    with state.main_process_first():
+        rows = load_dataset(
+            "json",
+            data_files=str(train_data),
+            split="train",
+            cache_dir=str(workplace.unfinished / "dataset"),
+        )
+    return SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(
             directory,
             dtype=getattr(torch, recipe.dtype),
@@ -64,19 +126,9 @@ def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: 
         ),
         processing_class=AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code),
         args=_arguments(recipe, workplace, state),
-        train_dataset=load_dataset(
-            "json",
-            data_files=str(train_data),
-            split="train",
-            cache_dir=str(workplace.unfinished / "dataset"),
-        ),
-        callbacks=[MarkWhole()],
+        train_dataset=rows,
+        callbacks=[MarkWhole(), stop],
     )
-    checkpoint = last_whole_checkpoint(workplace)
-    if checkpoint is not None:
-        log.info("resumed from %s", checkpoint.name)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    _finish(trainer, workplace, recipe)
 
 
 def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFTConfig:
@@ -86,7 +138,7 @@ def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFT
             "--train_batch_size",
             f"{recipe.train_batch_size} examples over {state.num_processes} devices",
             f"a multiple of devices × micro_train_batch_size = {per_step}",
-            "change one of the two, or num_processes in the accelerate config",
+            "change one of the two, or gpu and nodes under resources.train in the config",
         )
     return SFTConfig(
         output_dir=str(workplace.unfinished),
@@ -156,18 +208,20 @@ def main() -> None:
     parser.add_argument("--save_path", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--train_data", required=True)
+    parser.add_argument("--deadline", default="auto")
     parser.add_argument("--trust_remote_code", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     transformers.utils.logging.disable_progress_bar()
     disable_progress_bars()
     workplace = Workplace(arguments.save_path)
+    given = (arguments.model, arguments.train_data, arguments.trust_remote_code, arguments.deadline)
     if int(os.environ.get("RANK", "0")):
-        train(workplace, arguments.model, arguments.train_data, arguments.trust_remote_code)
+        train(workplace, *given)
         return
     with _alone(workplace) as finished:
         if not finished:
-            train(workplace, arguments.model, arguments.train_data, arguments.trust_remote_code)
+            train(workplace, *given)
 
 
 if __name__ == "__main__":
@@ -176,3 +230,6 @@ if __name__ == "__main__":
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
+    except Stopped as told:
+        print(f"stopped ({told}); the last checkpoint is kept, run again to go on", file=sys.stderr)
+        sys.exit(EXIT_CODE)

@@ -1,0 +1,96 @@
+# The config as the programs of scripts/ take it: one function a program.
+
+
+def flag(name, value):
+    """``--name='value'``, or nothing where the config says null."""
+    return "" if value is None else f"--{name}={shlex.quote(str(value))}"
+
+
+def scorer_flags():
+    """The configured scorers as score.py and export.py take them."""
+    return " ".join(
+        shlex.quote(f"{name}={json.dumps(options, sort_keys=True)}")
+        for name, options in config["scoring"].items()
+    )
+
+
+def dataset_flags(split):
+    """The flags that say how to read a split and what to show of it."""
+    source, data, prompt = config["data"][split], config["data"], config["prompt"]
+    return " ".join(
+        filter(
+            None,
+            [
+                flag("dataset", source["path"]),
+                flag("dataset_split", source["split"]),
+                flag("start_idx", source["start_idx"]),
+                flag("num_samples", source["num_samples"]),
+                flag("dataset_adapter", data["adapter"]),
+                flag("prompt_field", data["prompt_field"]),
+                flag("response_field", data["response_field"]),
+                flag("prompt_template", prompt["student"]),
+                flag("system_prompt", prompt["student_system"]),
+                flag("teacher_template", prompt["teacher"]),
+                flag("teacher_system_prompt", prompt["teacher_system"]),
+            ],
+        )
+    )
+
+
+def model_flags(wildcards, input):
+    """--model_theta and --model_t, for the models that are inputs of the job."""
+    return " ".join(
+        f"--{name} {input[key]}"
+        for name, key in (("model_theta", "policy"), ("model_t", "teacher"))
+        if key in input.keys()
+    )
+
+
+def drawing_flags():
+    """The slice of the config that determines a completion."""
+    generation = config["generation"]
+    keys = ("top_k", "top_p", "max_new_tokens", "dtype")
+    return " ".join(
+        [flag("seed", config["seed"]), *(flag(key, generation[key]) for key in keys)]
+        + (["--save_token_ids"] if generation["save_token_ids"] else [])
+    )
+
+
+def selection_flags():
+    """The rules of selection as select.py takes them."""
+    selection = config["selection"]
+    keys = (
+        "strategy",
+        "scorer",
+        "max_error",
+        "max_per_prompt",
+        "min_pass_rate",
+        "max_pass_rate",
+        "num_examples",
+    )
+    return " ".join(
+        [flag(key, selection[key]) for key in keys if selection[key] is not None]
+        + ([] if selection["deduplicate"] else ["--keep_duplicates"])
+    )
+
+
+def training_flags():
+    """The recipe as train.py takes it."""
+    training = config["training"]
+    keys = (
+        "max_epochs",
+        "train_batch_size",
+        "micro_train_batch_size",
+        "learning_rate",
+        "lr_scheduler",
+        "warmup_ratio",
+        "weight_decay",
+        "max_length",
+        "dtype",
+        "save_steps",
+    )
+    switches = ("bf16", "gradient_checkpointing")
+    return " ".join(
+        [flag(key, training[key]) for key in keys if training[key] is not None]
+        + [f"--{key}" for key in switches if training[key]]
+    )

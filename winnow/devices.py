@@ -1,0 +1,114 @@
+"""Which GPUs a job may use: those that a cluster gave it, or those that it leases from its own machine.
+
+Snakemake counts GPUs but does not hand them out. On a machine of one's own, jobs side by side would
+all take the first. Here each job locks a file for every GPU that it takes; the lock lives as long as
+its processes do, so that a killed job gives its GPUs back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from winnow.errors import UserError
+
+log = logging.getLogger(__name__)
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+WAIT_SECONDS = 0.5
+HANDED_OUT_BY = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+"""A scheduler that has set one of these has chosen the GPUs already."""
+
+
+def visible(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty where there is none.
+
+    Without that variable, all of the machine's: counted in /dev, for importing torch takes seconds.
+    """
+    if VISIBLE in environment:
+        return [name for name in environment[VISIBLE].split(",") if name not in ("", "-1", "NoDevFiles")]
+    return [str(index) for index, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+
+
+@contextmanager
+def lease(count: int, folder: Path | None = None) -> Iterator[list[str]]:
+    """Hold `count` GPUs, and make them the only visible ones; yields their names.
+
+    Yields every visible GPU where a scheduler has chosen them, and none where the machine has none: the
+    programs run on its CPU then. Waits until enough are free. The locks are inherited by programs that
+    this one starts, and end with the last of them.
+
+    Args:
+        count: how many; 0 hides all GPUs of a machine without a scheduler.
+        folder: where the lock files lie; one place for all users' jobs of this machine by default.
+
+    Raises:
+        UserError: fewer than `count` are visible (but not none).
+    """
+    names = visible()
+    if any(variable in os.environ for variable in HANDED_OUT_BY) or not names:
+        _check(count, names, "the job was given")
+        yield names
+        return
+    _check(count, names, "this machine shows")
+    locks = _wait_for(count, names, folder or Path(tempfile.gettempdir()) / "winnow-devices")
+    before = os.environ.get(VISIBLE)
+    os.environ[VISIBLE] = ",".join(locks)
+    try:
+        yield list(locks)
+    finally:
+        for lock in locks.values():
+            os.close(lock)
+        os.environ.pop(VISIBLE)
+        if before is not None:
+            os.environ[VISIBLE] = before
+
+
+def _check(count: int, names: list[str], who: str) -> None:
+    if names and count > len(names):
+        raise UserError(
+            "--devices",
+            f"{count}, but {who} {len(names)} ({VISIBLE}={','.join(names)})",
+            f"at most {len(names)}",
+            "lower `gpu` of this stage under resources in the config, or run where there are more",
+        )
+
+
+def _wait_for(count: int, names: list[str], folder: Path) -> dict[str, int]:
+    """Lock `count` of the named GPUs: all at once or none, so that two jobs never wait for each other."""
+    folder.mkdir(mode=0o777, parents=True, exist_ok=True)
+    told = False
+    while True:
+        held: dict[str, int] = {}
+        for name in names:
+            if len(held) == count:
+                break
+            lock = _try_lock(folder / f"{name.replace('/', '_')}.lock")
+            if lock is not None:
+                held[name] = lock
+        if len(held) == count:
+            return held
+        for lock in held.values():
+            os.close(lock)
+        if not told:
+            log.info("waiting for %d of the GPUs %s: other jobs hold them", count, ", ".join(names))
+            told = True
+        time.sleep(WAIT_SECONDS)
+
+
+def _try_lock(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    # A program that takes this one's place, and the workers that it starts, go on holding the GPU.
+    os.set_inheritable(descriptor, True)
+    return descriptor
