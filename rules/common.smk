@@ -1,20 +1,28 @@
 # The checked config, and the small functions that the rules share. What is more than glue lives in winnow/.
 
+import copy
 import json
 import re
 import shlex
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 from winnow import config as winnow_config
-from winnow import formats, scoring
+from winnow import formats, plugins, scoring
 from winnow.adapters.sources import is_local_dataset
 from winnow.arms import Alpha, Arm, blocks_for, shard_name
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
 from winnow.layout import Layout
 from winnow.manifest import content_hash, identity
+from winnow.schema import schema, typed
 
+# A copy: a workflow that uses this one as a module keeps the config that it wrote.
+config = copy.deepcopy(config)
+if workflow.modifier.is_main_snakefile():
+    # What --config nests came as text.
+    update_config(config, typed(workflow.config_settings.config, schema()))
 try:
     winnow_config.check(config)
 except UserError as error:

@@ -12,8 +12,9 @@ rule diagnose:
     output:
         table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
         text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
+        page=of_arm("<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.html"),
         figures=[
-            f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}"
+            of_arm(f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}")
             for name in FIGURES
         ],
     log:
@@ -56,8 +57,9 @@ use rule diagnose as diagnose_qstar with:
     output:
         table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
         text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
+        page=of_arm("<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.html"),
         figures=[
-            f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}"
+            of_arm(f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}")
             for name in [*FIGURES, *QSTAR_FIGURES]
         ],
     wildcard_constraints:

@@ -22,6 +22,7 @@ rule export:
     params:
         program=program("export.py"),
         code=code("export.py"),
+        plugins=plugins.fingerprint(config["export"]["formats"]),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         folder=subpath(output[0], parent=True),
         num_shards=config["data"]["train"]["shards"],

@@ -2,14 +2,19 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
-from winnow.watching.failures import Failure, report
-from winnow.watching.follow import start_following
+from winnow.watching import failures
+from winnow.watching.follow import follow_in_background, interval
 from winnow.watching.plan import plan_of
 
-# Between two lines of progress; 0 prints none.
-PROGRESS_SECONDS = float(os.getenv("WINNOW_PROGRESS_SECONDS", "15"))
+BEGIN = time.time()
+
+try:
+    PROGRESS_SECONDS = interval(os.getenv("WINNOW_PROGRESS_SECONDS", "15"))
+except UserError as error:
+    raise WorkflowError(f"{error}") from None
 
 
 def quiet_about(*kinds):
@@ -18,25 +23,26 @@ def quiet_about(*kinds):
     return bool(given & {"all", *kinds})
 
 
-def failures():
+def failed_jobs():
     """The jobs that failed in this run."""
     for job in workflow.scheduler.failed:
         for each in job.jobs if job.is_group() else [job]:
-            yield Failure(each.rule.name, each.wildcards_dict, str(each.log[0]))
+            log = str(each.log[0]) if each.log else ""
+            yield failures.Failure(each.rule.name, each.wildcards_dict, log)
 
 
 onstart:
-    plan = plan_of(
-        workflow.dag.needrun_jobs(exclude_finished=False),
-        Path(RESULTS),
-        config["selection"]["scorer"],
-    )
-    if PROGRESS_SECONDS and not workflow.touch and not quiet_about("progress"):
-        start_following(Path(RESULTS), plan, PROGRESS_SECONDS)
+    if not workflow.touch:
+        jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+        follow_in_background(
+            Path(RESULTS),
+            lambda: plan_of(jobs, Path(RESULTS), config["selection"]["scorer"]),
+            0 if quiet_about("progress") else PROGRESS_SECONDS,
+        )
 
 
 onerror:
     # With --show-failed-logs Snakemake has shown them, unless --quiet rules held that back as well.
     shown = workflow.output_settings.show_failed_logs and not quiet_about("rules")
     if not quiet_about() and workflow.scheduler.failed:
-        print(report(failures(), not shown), file=sys.stderr)
+        print(failures.report(failed_jobs(), not shown, BEGIN), file=sys.stderr)

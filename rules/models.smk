@@ -17,6 +17,7 @@ rule describe_model:
         "<benchmarks>/models/{model}.jsonl"
     wildcard_constraints:
         model="|".join(map(re.escape, MODELS)),
+    localrule: True
     conda:
         "../envs/winnow.yaml"
     threads: threads_of("models")

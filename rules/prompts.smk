@@ -18,6 +18,7 @@ rule prompts_train:
     params:
         program=program("prompts.py"),
         code=code("prompts.py"),
+        plugins=plugins.fingerprint([config["data"]["adapter"]]),
         content=content(config["data"]["train"]["path"]),
         folder=subpath(output[0], parent=True),
         num_shards=config["data"]["train"]["shards"],
@@ -41,6 +42,7 @@ use rule prompts_train as prompts_heldout with:
     params:
         program=program("prompts.py"),
         code=code("prompts.py"),
+        plugins=plugins.fingerprint([config["data"]["adapter"]]),
         content=content(config["data"]["heldout"]["path"]),
         folder=subpath(output[0], parent=True),
         num_shards=config["data"]["heldout"]["shards"],

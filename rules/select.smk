@@ -10,6 +10,7 @@ rule select:
         ledger="<results>/selected/step-{step}/{alpha}/n-{n}/ledger.jsonl",
         statistics="<results>/selected/step-{step}/{alpha}/n-{n}/statistics.json",
         text="<results>/selected/step-{step}/{alpha}/n-{n}/statistics.txt",
+        page=of_arm("<results>/selected/step-{step}/{alpha}/n-{n}/selection.html"),
     log:
         "<logs>/selected/step-{step}/{alpha}/n-{n}.log",
     benchmark:
@@ -29,10 +30,12 @@ rule select:
         block_size=BLOCK_SIZE,
         n=lambda wildcards: int(wildcards.n),
         seed=config["seed"],
+        title=lambda wildcards: f"{config['run']}, step {wildcards.step}, {wildcards.alpha}, n = {wildcards.n}",
         flags=selection_flags(),
     message:
         "Selecting from step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
         "{params.program} --prompts {params.prompts} --input {params.scored}"
         " --num_shards {params.num_shards} --block_size {params.block_size} --n {params.n}"
-        " --seed {params.seed} {params.flags} --output_dir {params.folder} > {log} 2>&1"
+        " --seed {params.seed} {params.flags} --title {params.title:q}"
+        " --output_dir {params.folder} > {log} 2>&1"

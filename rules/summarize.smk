@@ -12,7 +12,8 @@ rule summarize:
     output:
         json="<results>/summary.json",
         table="<results>/summary.md",
-        figure="<results>/summary.png",
+        page=of_run("<results>/summary.html", "arms in numbers"),
+        figure=of_run("<results>/summary.png", "arms side by side"),
     log:
         "<logs>/summary.log",
     benchmark:
@@ -31,9 +32,12 @@ rule summarize:
         rounds=[arm.path for arm in LAYOUT.rounds],
         num_shards=config["data"]["train"]["shards"],
         block_size=BLOCK_SIZE,
+        # A function of the output, so that Snakemake records nothing: other resources rerun nothing.
+        resources=lambda wildcards, output: json.dumps(config["resources"]),
     message:
         "Summing up the arms"
     shell:
         "{params.program} --run_dir {params.folder} --arms {params.arms}"
         " --trained {params.trained} --rounds {params.rounds}"
-        " --num_shards {params.num_shards} --block_size {params.block_size} > {log} 2>&1"
+        " --num_shards {params.num_shards} --block_size {params.block_size}"
+        " --resources {params.resources:q} > {log} 2>&1"

@@ -33,7 +33,12 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--accepted", required=True, help="accepted.jsonl, as select.py writes it")
     p.add_argument("--prompts", required=True, nargs="+", help="its prompt shards in order, or their folder")
     p.add_argument("--num_shards", type=positive_int, default=1, help="shards in the folder")
-    p.add_argument("--formats", nargs="+", default=["messages"], help=", ".join(formats.names()))
+    p.add_argument(
+        "--formats",
+        nargs="+",
+        default=["messages"],
+        help=f"{', '.join(formats.names())}, or package.module:Name",
+    )
     p.add_argument("--scorers", nargs="+", default=["exact_answer"], help="the verifiers to run again")
     p.add_argument("--output_dir", required=True, type=Path, help="one file for each format")
     return p
@@ -41,7 +46,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     scorers = scoring.parse(arguments.scorers)
-    for fmt in [formats.find(name) for name in arguments.formats]:
+    for fmt in formats.find_all(arguments.formats):
         final = arguments.output_dir / fmt.filename
         # Verified under another name: a file with its final name has passed.
         unverified = final.with_name(f"unverified-{final.name}")

@@ -21,7 +21,8 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 
 from winnow import jsonl, scoring
-from winnow.command_line import check_output, parser, positive_int, run
+from winnow.attempts import Attempt
+from winnow.command_line import add_attempts, check_output, parser, positive_int, run
 from winnow.scoring.streams import scored
 from winnow.shards import shard_files
 
@@ -37,18 +38,24 @@ def flags() -> argparse.ArgumentParser:
         "--scorers",
         nargs="+",
         default=["exact_answer"],
-        help=f"names, each with its options as JSON after '=': {', '.join(scoring.names())}",
+        help=f"{', '.join(scoring.names())} or package.module:Name, each with its options as JSON after '='",
     )
     p.add_argument("--output", required=True, help="the scored completions")
+    add_attempts(p)
     return p
 
 
 def main(arguments: argparse.Namespace) -> None:
     check_output(arguments.output, [arguments.input, *arguments.prompts])
     scorers = scoring.parse(arguments.scorers).values()
-    with jsonl.writer(arguments.output) as write:
+    passed = {scorer.name: f"passed_{scorer.name}" for scorer in scorers}
+    with (
+        Attempt(arguments.attempts, "completions", *passed.values()) as attempt,
+        jsonl.writer(arguments.output) as write,
+    ):
         for row in scored(arguments.input, shard_files(arguments.prompts, arguments.num_shards), scorers):
             write(row)
+            attempt.add(completions=1, **{passed[name]: s["passed"] for name, s in row["scores"].items()})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -50,9 +51,9 @@ def add_deadline(group: argparse._ActionsContainer) -> None:
     """The flag of programs that stop cleanly before their time is over."""
     group.add_argument(
         "--deadline",
-        default="auto",
+        default=os.getenv("WINNOW_DEADLINE", "auto"),
         help="stop cleanly then: auto (shortly before a SLURM job's time limit), none, seconds from now, "
-        "or a moment such as 2026-11-21T06:00",
+        "or a moment such as 2026-11-21T06:00; the environment variable WINNOW_DEADLINE sets the default",
     )
 
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
 from winnow import adapters, formats, scoring
 from winnow.arms import Alpha, Arm
 from winnow.errors import UserError, closest
+from winnow.schema import fill, schema
 from winnow.selection.rules import Rules
 
-SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 WHERE = "config"
-
-
-@functools.cache
-def schema() -> dict[str, Any]:
-    """The JSON schema of the config."""
-    loaded: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    return loaded
 
 
 def check(config: dict[str, Any]) -> None:
@@ -39,7 +28,7 @@ def check(config: dict[str, Any]) -> None:
     errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
     if errors:
         raise _explain(errors[0])
-    _fill(config, schema())
+    fill(config, schema())
     _check_arms(config)
     _check_names(config)
     _check_scoring(config)
@@ -109,32 +98,6 @@ def _expectation(error: Any) -> str:
     wanted = words.get(str(error.validator), error.message)
     description = error.schema.get("description") if isinstance(error.schema, dict) else None
     return f"{wanted}. {description}" if description else wanted
-
-
-def _fill(value: Any, part: dict[str, Any]) -> None:
-    """Put the schema's defaults where the config is silent."""
-    part = _resolved(part)
-    if isinstance(value, dict):
-        for key, inner in part.get("properties", {}).items():
-            inner = _resolved(inner)
-            default = inner.get("default")
-            if "default" in inner and key not in value:
-                value[key] = copy.deepcopy(default)
-            elif isinstance(default, dict) and inner.get("additionalProperties") is False:
-                # A record that is given in part gets the rest; a mapping from names stays as it is given.
-                value[key] = {**copy.deepcopy(default), **value[key]}
-            if key in value:
-                _fill(value[key], inner)
-    elif isinstance(value, list):
-        for entry in value:
-            _fill(entry, part.get("items", {}))
-
-
-def _resolved(part: dict[str, Any]) -> dict[str, Any]:
-    """A part of the schema with what it refers to; its own keys win."""
-    if "$ref" not in part:
-        return part
-    return {**schema()["$defs"][part["$ref"].rpartition("/")[2]], **part}
 
 
 def _check_arms(config: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ def add_dataset_flags(p: argparse.ArgumentParser, required: bool) -> None:
     """Add the flags of data set, adapter and templates."""
     p.add_argument("--dataset", required=required, help="a local file, or a data set's name on the hub")
     p.add_argument("--dataset_split", default="train", help="the split of a hub data set")
-    p.add_argument("--dataset_adapter", default="auto", help="auto, generic or messages")
+    p.add_argument("--dataset_adapter", default="auto", help="auto, generic, messages or package.module:name")
     p.add_argument("--prompt_field", help="the prompt's field; found by its usual names if not given")
     p.add_argument("--response_field", help="the reference's field; found by its usual names if not given")
     p.add_argument("--num_samples", type=positive_int, help="prompts to take; all if not given")

@@ -30,6 +30,7 @@ PLUMBING = frozenset(
         "progress",
         "workers",
         "config",
+        "schema",
         "dataset_flags",
     )
 )
@@ -52,9 +53,7 @@ def module_fingerprint(name: str, file: Path) -> str:
     Beside it lie the modules of its own top-level package and, outside site-packages, whatever can be
     imported from the folder that holds this package.
     """
-    modules = _modules(file, name, _beside(name, file))
-    modules.pop(name, None)
-    return _digest(_user_code(file), modules)
+    return _digest(_user_code(file), _modules(file, name, _beside(name, file)))
 
 
 def closure(program: Path) -> set[str]:

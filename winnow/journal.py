@@ -41,7 +41,7 @@ class Journal:
         output: the final file; the journal lies beside it as ``<output>.partial``.
         parameters: everything that determines the results, JSON-able. A journal written under
             other parameters is refused, for mixing the two would go unnoticed.
-        seen: called with each entry, those of earlier attempts first.
+        seen: called with each entry, and whether it is new: not of an earlier attempt.
 
     Raises:
         UserError: the journal is of other parameters, or damaged before its last line.
@@ -52,7 +52,7 @@ class Journal:
         self,
         output: str | Path,
         parameters: Mapping[str, Any],
-        seen: Callable[[Mapping[str, Any]], None] = lambda entry: None,
+        seen: Callable[[Mapping[str, Any], bool], None] = lambda entry, new: None,
     ) -> None:
         self.output = Path(output)
         self.path = self.output.with_name(self.output.name + ".partial")
@@ -101,7 +101,7 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         self._offsets[item] = offset
-        self._seen(entry)
+        self._seen(entry, True)
 
     def read(self, item: str) -> dict[str, Any]:
         """The entry of one finished item."""
@@ -154,7 +154,7 @@ class Journal:
                 header = row.get("journal")
             elif "id" in row:
                 if self._offsets.setdefault(str(row["id"]), offset) == offset:
-                    self._seen(row)
+                    self._seen(row, False)
             else:
                 raise UserError(
                     f"{self.path}, line {number}",

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from winnow.adapters.fields import Adapter, Example
+from winnow.adapters.example import Adapter, Example
 from winnow.errors import UserError
 from winnow.records import Message, Prompt, content_id
 from winnow.templates import conversation

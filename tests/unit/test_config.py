@@ -45,7 +45,9 @@ def refusal(config: dict) -> UserError:
 
 
 @pytest.mark.parametrize("path", ["config.yaml", *sorted(map(str, ROOT.glob("examples/*/config.yaml")))])
-def test_shipped_configs_pass(path):
+def test_shipped_configs_pass(path, monkeypatch):
+    # Where Snakemake is started: plug-ins are imported from there.
+    monkeypatch.chdir(ROOT)
     config = yaml.safe_load((ROOT / path).read_text())
     configs.check(config)
     assert configs.arms(config)

@@ -158,4 +158,4 @@ def test_other_programs_rest_on_their_own_stage():
 
 def test_plumbing_names_modules_that_exist():
     for module in PLUMBING:
-        assert fingerprints._source(module).is_file()
+        assert fingerprints._library(module)

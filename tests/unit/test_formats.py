@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from winnow import formats, jsonl, scoring
 from winnow.errors import UserError
 from winnow.formats import files
-from winnow.formats.registry import Conversation
+from winnow.formats.format import Conversation
 from winnow.records import Prompt
 
 text = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(

@@ -153,7 +153,7 @@ def test_reasons_of_what_was_not_generated():
 def test_rules_are_checked():
     for options, message in [
         ({"strategy": "corect"}, "did you mean 'correct'"),
-        ({"scorer": "exact"}, "selection: scorer"),
+        ({"scorer": "exact"}, "scorer 'exact': unknown"),
         ({"strategy": "min_error"}, "whose value is a verdict"),
         ({"pass_rate": (0.8, 0.2)}, "pass_rate"),
         ({"pass_rate": (-0.1, 1)}, "pass_rate"),

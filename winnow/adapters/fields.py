@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from winnow.errors import UserError, closest
-from winnow.records import Message
+from winnow import plugins
+from winnow.adapters.example import Adapter, Example, is_conversation
+from winnow.adapters.plugin import plugin_adapter
+from winnow.errors import UserError
 
 PROMPT_FIELDS = ("prompt", "problem", "question", "instruction", "input", "text")
+BUILTIN = ("auto", "generic", "messages")
 RESPONSE_FIELDS = ("reference", "answer", "response", "solution", "output", "completion")
-
-
-@dataclass(frozen=True)
-class Example:
-    """What an adapter reads from one row.
-
-    Attributes:
-        prompt: the problem's text; None where the row has `messages`.
-        messages: a conversation in OpenAI form, ending before the assistant's turn; or None.
-        reference: the expected answer as text, or None.
-        id: the row's own id, or None.
-        images: paths, or None.
-    """
-
-    prompt: str | None
-    messages: list[Message] | None
-    reference: str | None
-    id: str | None
-    images: list[str] | None = None
-
-
-Adapter = Callable[[Mapping[str, Any], str], Example]
-"""Takes a row and where it stands (file and line); raises UserError for a row that it cannot read."""
 
 
 def adapter(name: str, prompt_field: str | None = None, response_field: str | None = None) -> Adapter:
@@ -41,21 +20,25 @@ def adapter(name: str, prompt_field: str | None = None, response_field: str | No
 
     Args:
         name: `auto` (messages if the row has them, else fields by their usual names), `generic`
-            (the fields that are given) or `messages`.
+            (the fields that are given), `messages`, or the import path of a user's own.
         prompt_field: the field of the prompt; None finds it by its usual names.
         response_field: the field of the reference; None finds it by its usual names.
 
     Raises:
-        UserError: an unknown name, or `generic` without a prompt field.
+        UserError: an unknown name, `generic` without a prompt field, or a plug-in that is no adapter or
+            is given fields that only the built-in ones look at.
     """
-    known = ("auto", "generic", "messages")
-    if name not in known:
-        raise UserError(
-            "dataset_adapter",
-            f"{name!r}{closest(name, known)}",
-            "one of " + ", ".join(known),
-            "correct the name",
-        )
+    if plugins.is_import_path(name):
+        if prompt_field is not None or response_field is not None:
+            raise UserError(
+                f"adapter {name!r}",
+                f"prompt_field {prompt_field!r} and response_field {response_field!r}",
+                "neither: an adapter of your own knows its fields",
+                "leave both out",
+            )
+        return plugin_adapter(name)
+    if name not in BUILTIN:
+        raise plugins.unknown("adapter", name, BUILTIN)
     if name == "generic" and prompt_field is None:
         raise UserError(
             "dataset_adapter", "'generic' without prompt_field", "the prompt's field", "give prompt_field"
@@ -81,8 +64,8 @@ def adapter(name: str, prompt_field: str | None = None, response_field: str | No
 
 
 def _from_messages(row: Mapping[str, Any], response_field: str | None, where: str) -> Example:
-    messages = row.get("messages")
-    if not isinstance(messages, list) or not all(_is_message(m) for m in messages) or not messages:
+    messages: Any = row.get("messages")
+    if not is_conversation(messages):
         raise UserError(
             where,
             "'messages' is missing or not a list of {role, content}",
@@ -94,10 +77,6 @@ def _from_messages(row: Mapping[str, Any], response_field: str | None, where: st
         reference = reference if reference is not None else str(messages[-1]["content"])
         messages = messages[:-1]
     return Example(None, messages, reference, _id(row), _images(row))
-
-
-def _is_message(message: Any) -> bool:
-    return isinstance(message, dict) and isinstance(message.get("role"), str) and "content" in message
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

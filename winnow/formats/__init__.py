@@ -1,5 +1,6 @@
 """Training-data formats: pure functions from an accepted completion to a row, and back."""
 
-from winnow.formats.registry import Format, find, names
+from winnow.formats.format import Conversation, Format
+from winnow.formats.registry import find, find_all, names
 
-__all__ = ["Format", "find", "names"]
+__all__ = ["Conversation", "Format", "find", "find_all", "names"]

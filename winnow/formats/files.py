@@ -10,7 +10,7 @@ import orjson
 
 from winnow import jsonl
 from winnow.errors import UserError
-from winnow.formats.registry import Conversation, Format
+from winnow.formats.format import Conversation, Format
 from winnow.records import Prompt
 from winnow.scoring import Scorer
 
@@ -43,17 +43,31 @@ def write(path: Path, fmt: Format, rows: Iterable[Conversation]) -> None:
     """Write rows as JSONL, or as one JSON list where the format's file is .json; streamed."""
     listed = path.suffix == ".json"
     with jsonl.replacing(path) as file:
-        first = True
-        for conversation in rows:
-            line = orjson.dumps(fmt.to_row(conversation))
+        number = 0
+        for number, conversation in enumerate(rows, start=1):
+            line = _line(fmt, conversation, f"{path}, row {number}")
             if listed:
-                file.write(b"[\n" if first else b",\n")
+                file.write(b"[\n" if number == 1 else b",\n")
                 file.write(line)
             else:
                 file.write(line + b"\n")
-            first = False
         if listed:
-            file.write(b"[]\n" if first else b"\n]\n")
+            file.write(b"\n]\n" if number else b"[]\n")
+
+
+def _line(fmt: Format, conversation: Conversation, where: str) -> bytes:
+    """A row as JSON; `where` goes into the error."""
+    try:
+        return orjson.dumps(fmt.to_row(conversation))
+    except orjson.JSONEncodeError as error:
+        raise UserError(
+            where,
+            f"cannot be written as JSON ({error})",
+            "text, numbers, lists and objects",
+            "correct the format",
+        ) from None
+    except UserError as error:
+        raise error.at(where) from error
 
 
 def read(path: Path, fmt: Format) -> Iterator[Conversation]:
@@ -63,7 +77,12 @@ def read(path: Path, fmt: Format) -> Iterator[Conversation]:
             body = line.strip().rstrip(b",")
             if body in (b"[", b"]", b"[]"):
                 continue
-            yield fmt.from_row(jsonl.parse_line(body + b"\n", f"{path}, line {number}"))
+            where = f"{path}, line {number}"
+            row = jsonl.parse_line(body + b"\n", where)
+            try:
+                yield fmt.from_row(row)
+            except UserError as error:
+                raise error.at(where) from error
 
 
 def verify(

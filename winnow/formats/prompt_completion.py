@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from winnow.formats.registry import Conversation
+from winnow.formats.format import Conversation
 
 
 class PromptCompletion:

@@ -1,37 +1,13 @@
-"""The formats by name. Each can read its own rows back, for an export is verified before it counts."""
+"""The formats by name: the built-in ones, and by its import path a user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable
 
-from winnow.errors import UserError, closest
-from winnow.records import Message
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """What every format holds in its own way: a prompt, the completion, and the images as shown."""
-
-    messages: list[Message]
-    completion: str
-    images: list[str] | None = None
-
-
-class Format(Protocol):
-    """A format of training data."""
-
-    name: str
-    filename: str
-
-    def to_row(self, conversation: Conversation) -> dict[str, Any]:
-        """A row of the format."""
-        ...
-
-    def from_row(self, row: Mapping[str, Any]) -> Conversation:
-        """What a trainer that reads the row would see."""
-        ...
+from winnow import plugins
+from winnow.errors import UserError
+from winnow.formats.format import Format
+from winnow.formats.plugin import PluginFormat
 
 
 def _formats() -> dict[str, Format]:
@@ -39,12 +15,12 @@ def _formats() -> dict[str, Format]:
     from winnow.formats.prompt_completion import PromptCompletion
     from winnow.formats.sharegpt import ShareGpt
 
-    known: tuple[Format, ...] = (Messages(), PromptCompletion(), ShareGpt())
+    known = (Messages(), PromptCompletion(), ShareGpt())
     return {entry.name: entry for entry in known}
 
 
 def names() -> list[str]:
-    """The names that a config may use."""
+    """The names of the built-in formats."""
     return list(_formats())
 
 
@@ -52,14 +28,33 @@ def find(name: str) -> Format:
     """A format by name.
 
     Raises:
-        UserError: an unknown name; a near one is suggested.
+        UserError: an unknown name (a near one is suggested), or a plug-in that is no format.
     """
+    if plugins.is_import_path(name):
+        return PluginFormat(name)
     known = _formats()
     if name not in known:
-        raise UserError(
-            f"format {name!r}",
-            f"unknown{closest(name, known)}",
-            "one of " + ", ".join(known),
-            "correct the name",
-        )
+        raise plugins.unknown("format", name, known)
     return known[name]
+
+
+def find_all(names: Iterable[str]) -> list[Format]:
+    """Formats by name, in order.
+
+    Raises:
+        UserError: as `find`, or two that write the same file.
+    """
+    found: dict[str, str] = {}
+    formats = []
+    for name in names:
+        fmt = find(name)
+        if fmt.filename in found:
+            raise UserError(
+                f"format {name!r}",
+                f"writes {fmt.filename}, as {found[fmt.filename]!r} does",
+                "another file for each format",
+                "leave one out, or give your own another filename",
+            )
+        found[fmt.filename] = name
+        formats.append(fmt)
+    return formats

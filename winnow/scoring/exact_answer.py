@@ -6,7 +6,7 @@ import functools
 from typing import ClassVar
 
 from winnow.scoring.answers import extract_answer, extract_reference, normalize
-from winnow.scoring.registry import Measure, Score
+from winnow.scoring.score import Measure, Score
 
 
 class ExactAnswer:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from winnow.errors import UserError
 from winnow.scoring.answers import extract_answer, extract_reference, parse_number
-from winnow.scoring.registry import Measure, Score
+from winnow.scoring.score import Measure, Score
 
 
 class NumericError:

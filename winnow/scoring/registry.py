@@ -1,45 +1,21 @@
-"""The scorers by name. A scorer is a class with a version; adding one is a file and a line here."""
+"""The scorers by name.
+
+A built-in is a class with a version: a file, and a line here. A name with a colon is the import path
+of a user's own.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any
 
+from winnow import plugins
 from winnow.errors import UserError, closest
-
-Measure = Literal["verdict", "error", "reward"]
-"""What a scorer's value is: 1 or 0 for right or wrong; a distance, where less is better; or a
-reward, where more is better."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What a scorer says of one completion.
-
-    Attributes:
-        value: a finite number, or None where there is none (then `detail` has the reason).
-        passed: whether the completion counts as correct.
-        detail: what was extracted, or why there is no value.
-    """
-
-    value: float | None
-    passed: bool
-    detail: str
-
-
-class Scorer(Protocol):
-    """A verifier. Its constructor's keyword arguments are its options in the config."""
-
-    name: ClassVar[str]
-    version: ClassVar[int]
-    measures: ClassVar[Measure]
-
-    def score(self, text: str, reference: str | None) -> Score:
-        """Score a completion's text against its prompt's reference."""
-        ...
+from winnow.scoring.plugin import PluginScorer, plugin_class
+from winnow.scoring.score import Measure, Scorer
 
 
 def _scorers() -> dict[str, type[Any]]:
@@ -50,18 +26,27 @@ def _scorers() -> dict[str, type[Any]]:
 
 
 def names() -> list[str]:
-    """The names that a config may use."""
+    """The names of the built-in scorers."""
     return list(_scorers())
 
 
+def _class(name: str) -> type[Any]:
+    if plugins.is_import_path(name):
+        return plugin_class(name)
+    known = _scorers()
+    if name not in known:
+        raise plugins.unknown("scorer", name, known)
+    return known[name]
+
+
+@functools.cache
 def measure(name: str) -> Measure:
     """What the value of a scorer is.
 
     Raises:
-        UserError: an unknown name.
+        UserError: an unknown name, or a plug-in that is no scorer.
     """
-    build(name)
-    found: Measure = _scorers()[name].measures
+    found: Measure = _class(name).measures
     return found
 
 
@@ -69,41 +54,45 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Scorer:
     """A scorer by name, with its options.
 
     Raises:
-        UserError: an unknown name or option; a near one is suggested.
+        UserError: an unknown name or option (a near one is suggested), an option that is missing, or a
+            plug-in that is no scorer.
     """
-    known = _scorers()
-    if name not in known:
-        raise UserError(
-            f"scorer {name!r}",
-            f"unknown{closest(name, known)}",
-            "one of " + ", ".join(known),
-            "correct the name",
-        )
-    allowed = list(inspect.signature(known[name]).parameters)
-    for option in options or {}:
-        if option not in allowed:
+    options, found = options or {}, _class(name)
+    signature = inspect.signature(found)
+    allowed = list(signature.parameters)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    for option in options:
+        if option not in allowed and not takes_any:
             raise UserError(
                 f"scorer {name!r}",
                 f"option {option!r} is unknown{closest(option, allowed)}",
                 "one of " + (", ".join(allowed) or "none"),
                 "correct the option",
             )
-    scorer: Scorer = known[name](**(options or {}))
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        raise UserError(f"scorer {name!r}", f"{error}", f"{', '.join(allowed)}", "give the option") from None
+    scorer: Scorer = PluginScorer(name, options) if plugins.is_import_path(name) else found(**options)
     return scorer
 
 
-def versions(scorers: Mapping[str, Any]) -> dict[str, int]:
-    """name → version, for the DAG: another version means that scores are made again."""
-    return {name: build(name, options).version for name, options in scorers.items()}
+def versions(scorers: Mapping[str, Any]) -> dict[str, int | str]:
+    """name → version, for the DAG: another version means that scores are made again.
+
+    A plug-in's has a hash of its code besides, for the code of a stage does not know it.
+    """
+    found: dict[str, int | str] = {name: build(name, options).version for name, options in scorers.items()}
+    return found | {name: f"{found[name]}, {code}" for name, code in plugins.fingerprint(scorers).items()}
 
 
 def parse(texts: list[str]) -> dict[str, Scorer]:
     """Scorers from a command line: ``name`` or ``name={"option": value}`` each.
 
     Raises:
-        UserError: unknown names or options, or options that are not a JSON object.
+        UserError: unknown names or options, options that are not a JSON object, or a name given twice.
     """
-    scorers = {}
+    scorers: dict[str, Scorer] = {}
     for text in texts:
         name, _, given = text.partition("=")
         try:
@@ -114,5 +103,7 @@ def parse(texts: list[str]) -> dict[str, Scorer]:
             ) from None
         if not isinstance(options, dict):
             raise UserError(f"--scorers {text}", "not a JSON object", 'name={"option": value}', "correct it")
+        if name in scorers:
+            raise UserError(f"--scorers {text}", f"{name} is given twice", "each scorer once", "remove one")
         scorers[name] = build(name, options)
     return scorers

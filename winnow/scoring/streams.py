@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from winnow import jsonl
 from winnow.errors import UserError
 from winnow.records import NOT_GENERATED
-from winnow.scoring.registry import Scorer
+from winnow.scoring.plugin import Raised
+from winnow.scoring.score import Scorer
+
+log = logging.getLogger(__name__)
+
+MOST_RAISED = 0.1
+"""A scorer that raises on a larger share of a file's completions is at fault, not the completions."""
 
 
 def scored(
@@ -23,9 +31,10 @@ def scored(
         scorers: what to score with.
 
     Raises:
-        UserError: a row that is not a completion, or one whose prompt is not there or out of order.
+        UserError: a row that is not a completion, or one whose prompt is not there or out of order; a
+            plug-in that returns no score, or raises on too many of the completions.
     """
-    scorers = list(scorers)
+    tallies = [_Tally(scorer) for scorer in scorers]
     references = _references(prompts)
     current, reference = "", None
     for number, row in jsonl.numbered(completions):
@@ -49,19 +58,61 @@ def scored(
                     "completions in the order of their prompts",
                     "pass the prompt shards that these completions were generated from, in order",
                 )
-        row["scores"] = _scores(scorers, row, text, reference)
+        row["scores"] = _scores(tallies, row, where, reference)
         yield row
+    for tally in tallies:
+        tally.judge(completions)
 
 
-def _scores(scorers: list[Scorer], row: dict[str, Any], text: str, reference: str | None) -> dict[str, Any]:
+@dataclass
+class _Tally:
+    """A scorer, and how often it raised."""
+
+    scorer: Scorer
+    scored: int = 0
+    raised: int = 0
+    first: str = ""
+
+    def judge(self, completions: str | Path) -> None:
+        """Tell of the completions on which the scorer raised.
+
+        Raises:
+            UserError: they are too many.
+        """
+        if not self.raised:
+            return
+        found = (
+            f"scorer {self.scorer.name!r} raised on {self.raised:,} of {self.scored:,} completions, "
+            f"first on {self.first}"
+        )
+        if self.raised > MOST_RAISED * self.scored:
+            raise UserError(
+                completions,
+                found,
+                f"a scorer that raises on no more than {MOST_RAISED:.0%} of them",
+                "mend the scorer and run again: the completions are kept, only scoring is repeated",
+            )
+        log.warning("%s: %s; they have no value and did not pass", completions, found)
+
+
+def _scores(tallies: list[_Tally], row: dict[str, Any], where: str, reference: str | None) -> dict[str, Any]:
     if row.get("finish_reason") in NOT_GENERATED:
         detail = f"not generated: {row.get('detail') or row['finish_reason']}"
         return {
-            s.name: {"value": None, "passed": False, "detail": detail, "version": s.version} for s in scorers
+            t.scorer.name: {"value": None, "passed": False, "detail": detail, "version": t.scorer.version}
+            for t in tallies
         }
     scores = {}
-    for scorer in scorers:
-        score = scorer.score(text, reference)
+    for tally in tallies:
+        scorer = tally.scorer
+        try:
+            score = scorer.score(row["text"], reference)
+        except UserError as error:
+            raise error.at(f"{where}, completion {row.get('id')}") from error
+        tally.scored += 1
+        if isinstance(score, Raised):
+            tally.raised += 1
+            tally.first = tally.first or f"{row.get('id')}: {score.detail}"
         scores[scorer.name] = {
             "value": score.value,
             "passed": score.passed,

@@ -8,7 +8,7 @@ from typing import Any
 
 from winnow.errors import UserError, closest
 from winnow.records import NOT_GENERATED
-from winnow.scoring import measure, names
+from winnow.scoring import measure
 
 STRATEGIES = ("correct", "best", "min_error")
 ACCEPTED, REJECTED, NOT_DRAWN = "accepted", "rejected", "not_generated"
@@ -51,21 +51,18 @@ class Rules:
     pass_rate: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        for key, value, known in (
-            ("strategy", self.strategy, list(STRATEGIES)),
-            ("scorer", self.scorer, names()),
-        ):
-            if value not in known:
-                raise UserError(
-                    f"selection: {key}",
-                    f"{value!r} is unknown{closest(value, known)}",
-                    "one of " + ", ".join(known),
-                    "correct the name",
-                )
-        if self.strategy == "min_error" and measure(self.scorer) != "error":
+        if self.strategy not in STRATEGIES:
             raise UserError(
                 "selection: strategy",
-                f"min_error by {self.scorer!r}, whose value is a {measure(self.scorer)}",
+                f"{self.strategy!r} is unknown{closest(self.strategy, STRATEGIES)}",
+                "one of " + ", ".join(STRATEGIES),
+                "correct the name",
+            )
+        kind = measure(self.scorer)
+        if self.strategy == "min_error" and kind != "error":
+            raise UserError(
+                "selection: strategy",
+                f"min_error by {self.scorer!r}, whose value is a {kind}",
                 "a scorer whose value is an error, as numeric_error",
                 "choose the scorer numeric_error, or the strategy correct",
             )
