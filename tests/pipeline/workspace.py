@@ -19,7 +19,18 @@ import orjson
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "rules", "scripts", "winnow", "schemas", "envs", "examples")
+PARTS = (
+    "Snakefile",
+    "rules",
+    "scripts",
+    "winnow",
+    "schemas",
+    "envs",
+    "examples",
+    "profiles",
+    "slurm",
+    "slurm-gres",
+)
 GENERATION = {"generate", "generate_qstar", "generate_heldout"}
 
 SMALL: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A real SLURM of two nodes on this machine, with four made-up GPUs on each: started and stopped by a fixture."""
+"""A real SLURM of two nodes on this machine, with four made-up GPUs on each."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ SlurmdTimeout=30
 KillWait=20
 MinJobAge=300
 SchedulerParameters=sched_interval=2,bf_interval=2
-NodeName=gpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{second}] CPUs=2 RealMemory=8000 Gres=gpu:h100:4
+NodeName=DEFAULT CPUs=2 RealMemory=8000 Gres=gpu:h100:4
+NodeName=gpu[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{second}]
 PartitionName=main Nodes=gpu[1-2] Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -169,7 +170,7 @@ class Cluster:
         (self.folder / "gres.conf").write_text(f"NodeName=gpu[1-2] Name=gpu Type=h100 File={files}\n")
 
     def _take_the_machine(self) -> None:
-        """Make this the machine's cluster: Snakemake drops SLURM_CONF, like all of SLURM's variables, in jobs."""
+        """Make this the machine's cluster: jobs lose SLURM_CONF, for Snakemake drops SLURM's variables."""
         if ETC.is_symlink():
             ETC.unlink()
         if ETC.exists():

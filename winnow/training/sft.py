@@ -36,6 +36,7 @@ from winnow import jsonl
 from winnow.ending import EXIT_CODE, Stopped, told_of_the_end
 from winnow.errors import UserError
 from winnow.manifest import describe, resolve
+from winnow.training.order import WholeBatches
 from winnow.training.recipe import Recipe, Workplace, discard, last_whole_checkpoint
 
 log = logging.getLogger("train")
@@ -50,6 +51,15 @@ class MarkWhole(TrainerCallback):
         """Called after the last file of a checkpoint."""
         if state.is_world_process_zero:
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "whole").touch()
+
+
+class Trainer(SFTTrainer):
+    """TRL's trainer, with an order of the examples that does not depend on the number of processes."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> WholeBatches:
+        per_step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        rows: Any = train_dataset or self.train_dataset
+        return WholeBatches(len(rows), per_step * self.args.world_size, int(self.args.data_seed or 0))
 
 
 class StopWhenTold(TrainerCallback):
@@ -88,6 +98,7 @@ def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: 
     """
     recipe = Recipe(**jsonl.read_json(workplace.recipe))
     state = PartialState(cpu=not torch.cuda.is_available())
+    log.info("%d processes, %s", state.num_processes, state.device)
     stop = StopWhenTold(state)
     with told_of_the_end(deadline, stop.tell):
         trainer = _trainer(recipe, workplace, state, model, train_data, trust_remote_code, stop)
@@ -108,7 +119,7 @@ def _trainer(
     train_data: str,
     trust_remote_code: bool,
     stop: StopWhenTold,
-) -> SFTTrainer:
+) -> Trainer:
     directory, _ = resolve(model)
     with state.main_process_first():
         rows = load_dataset(
@@ -117,7 +128,7 @@ def _trainer(
             split="train",
             cache_dir=str(workplace.unfinished / "dataset"),
         )
-    return SFTTrainer(
+    return Trainer(
         model=AutoModelForCausalLM.from_pretrained(
             directory,
             dtype=getattr(torch, recipe.dtype),
@@ -164,6 +175,7 @@ def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFT
         logging_first_step=True,
         report_to="none",
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
 
