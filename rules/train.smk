@@ -33,4 +33,5 @@ rule train:
         "{params.program} --pretrain {input.policy} --train_data {input.data}"
         " --save_path {params.folder} {params.accelerate_config}"
         " --nodes {params.nodes} --devices {params.devices}"
-        " --seed {params.seed} {params.flags} > {log} 2>&1"
+        " --seed {params.seed} {params.flags}"
+        " --attempts {log}.attempts > {log} 2>&1"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from winnow import jsonl
-from winnow.command_line import add_deadline, parser, positive_int, run
+from winnow.command_line import add_attempts, add_deadline, parser, positive_int, run
 from winnow.devices import lease
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
@@ -79,6 +79,7 @@ def flags() -> argparse.ArgumentParser:
         help="how several GPUs share the work: one of envs/accelerate (DDP if not given), or your own",
     )
     add_deadline(p)
+    add_attempts(p)
     p.add_argument("--trust_remote_code", action="store_true", help="run code shipped with the model")
     return p
 
@@ -98,6 +99,7 @@ def main(arguments: argparse.Namespace) -> None:
         "--model", arguments.pretrain,
         "--train_data", str(arguments.train_data),
         "--deadline", arguments.deadline,
+        *(["--attempts", str(arguments.attempts)] if arguments.attempts else []),
         *(["--trust_remote_code"] if arguments.trust_remote_code else []),
     ]  # fmt: skip
     processes = max(1, arguments.devices)

@@ -28,6 +28,7 @@ PLUMBING = frozenset(
         "jsonl",
         "plugins",
         "progress",
+        "training.launch",
         "workers",
         "config",
         "schema",

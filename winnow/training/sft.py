@@ -33,6 +33,8 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from winnow import jsonl
+from winnow.attempts import Attempt
+from winnow.devices import visible
 from winnow.ending import EXIT_CODE, Stopped, told_of_the_end
 from winnow.errors import UserError
 from winnow.manifest import describe, resolve
@@ -90,7 +92,7 @@ class StopWhenTold(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
-def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: bool, deadline: str) -> None:
+def train(workplace: Workplace, given: argparse.Namespace) -> None:
     """Train to the end, from the last whole checkpoint if there is one; write the manifest last.
 
     Raises:
@@ -100,8 +102,12 @@ def train(workplace: Workplace, model: str, train_data: str, trust_remote_code: 
     state = PartialState(cpu=not torch.cuda.is_available())
     log.info("%d processes, %s", state.num_processes, state.device)
     stop = StopWhenTold(state)
-    with told_of_the_end(deadline, stop.tell):
-        trainer = _trainer(recipe, workplace, state, model, train_data, trust_remote_code, stop)
+    attempt = Attempt(given.attempts if state.is_main_process else None)
+    with (
+        attempt.holding(state.num_processes if visible() else 0),
+        told_of_the_end(given.deadline, stop.tell),
+    ):
+        trainer = _trainer(recipe, workplace, state, given, stop)
         checkpoint = last_whole_checkpoint(workplace)
         if checkpoint is not None:
             log.info("resumed from %s", checkpoint.name)
@@ -115,16 +121,14 @@ def _trainer(
     recipe: Recipe,
     workplace: Workplace,
     state: PartialState,
-    model: str,
-    train_data: str,
-    trust_remote_code: bool,
+    given: argparse.Namespace,
     stop: StopWhenTold,
 ) -> Trainer:
-    directory, _ = resolve(model)
+    directory, _ = resolve(given.model)
     with state.main_process_first():
         rows = load_dataset(
             "json",
-            data_files=str(train_data),
+            data_files=str(given.train_data),
             split="train",
             cache_dir=str(workplace.unfinished / "dataset"),
         )
@@ -133,9 +137,9 @@ def _trainer(
             directory,
             dtype=getattr(torch, recipe.dtype),
             use_safetensors=True,
-            trust_remote_code=trust_remote_code,
+            trust_remote_code=given.trust_remote_code,
         ),
-        processing_class=AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code),
+        processing_class=AutoTokenizer.from_pretrained(directory, trust_remote_code=given.trust_remote_code),
         args=_arguments(recipe, workplace, state),
         train_dataset=rows,
         callbacks=[MarkWhole(), stop],
@@ -221,19 +225,19 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--train_data", required=True)
     parser.add_argument("--deadline", default="auto")
+    parser.add_argument("--attempts", type=Path)
     parser.add_argument("--trust_remote_code", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     transformers.utils.logging.disable_progress_bar()
     disable_progress_bars()
     workplace = Workplace(arguments.save_path)
-    given = (arguments.model, arguments.train_data, arguments.trust_remote_code, arguments.deadline)
     if int(os.environ.get("RANK", "0")):
-        train(workplace, *given)
+        train(workplace, arguments)
         return
     with _alone(workplace) as finished:
         if not finished:
-            train(workplace, *given)
+            train(workplace, arguments)
 
 
 if __name__ == "__main__":
