@@ -12,15 +12,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(ENV)
 LOCK := envs/requirements-$(ENV).lock
+# The SLURM plugin where the lock itself cannot hold it; its header says why.
+PLUGIN_LOCK := $(wildcard envs/requirements-$(ENV)-slurm.lock)
 
-.PHONY: help setup demo test test-slow lint format benchmarks clean
+.PHONY: help setup doctor demo test test-slow lint format benchmarks clean
 
 help:  ## what there is to do
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv from the lock (ENV=cpu or ENV=cuda)
 
-$(STAMP): $(LOCK)
+$(STAMP): $(LOCK) $(PLUGIN_LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1)"; \
 		echo "  expected: Python 3.11 or newer"; \
@@ -28,9 +30,14 @@ $(STAMP): $(LOCK)
 	$(PYTHON) -m venv --clear $(VENV)
 	@echo $(ENV) > $(VENV)/environment
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(LOCK)
+	$(if $(PLUGIN_LOCK),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(PLUGIN_LOCK))
 	@# matplotlib lists the fonts once; parallel first jobs would each do it.
 	@$(BIN)/python -c "import matplotlib.font_manager"
 	@touch $@
+
+# Not after setup: it has to tell what is wrong with what is there.
+doctor:  ## is this machine ready? what is not, with its mend (ARGS="--profile slurm")
+	@if [ -x $(BIN)/python ]; then python=$(BIN)/python; else python=$(PYTHON); fi; $$python scripts/doctor.py $(ARGS)
 
 demo: setup  ## run the embedded example and print its summary
 	$(BIN)/snakemake --cores all --show-failed-logs --quiet rules host reason

@@ -130,3 +130,16 @@ def test_a_site_has_one_small_file(space: SlurmWorkspace) -> None:
     assert {each.devices.count(",") + 1 for each in seen if each.program == "generate"} == {2}
     log = space.results / "logs/completions/train/step-late/policy/00000-of-00001.block-0.log"
     assert "2 workers, on the GPUs" in log.read_text()
+
+
+def test_the_doctor_finds_the_cluster_well(space: SlurmWorkspace) -> None:
+    """Every rule's job would be taken; a partition that does not exist is found before anything is spent."""
+    found = space.program("doctor", "--profile", "slurm", "--json", "doctor.json")
+    findings = (space.root / "doctor.json").read_text()
+    assert found.code == 0, found.text
+    assert "sbatch would take" in findings and "h100" in findings
+    site = space.root / "profiles/default/config.yaml"
+    site.parent.mkdir()
+    site.write_text("default-resources:\n  - slurm_partition=nowhere\n")
+    found = space.program("doctor", "--profile", "slurm")
+    assert found.code == 1 and "nowhere" in found.text
