@@ -7,26 +7,33 @@
 
 from snakemake.utils import min_version
 
-min_version("9.16")
+min_version("9.21")
 
 
 include: "rules/checkout.smk"
 
 
-CHECKOUT = checkout(workflow.current_basedir, workflow.sourcecache.cache_path)
-sys.path.insert(0, CHECKOUT)
+CHECKOUT = checkout(
+    workflow.current_basedir.join("Snakefile"), workflow.sourcecache.cache_path
+)
+use_library(CHECKOUT)
 
 
 # Another --configfile stands alone: merged into this one, it would inherit the example's models.
-if "data" not in config and not workflow.overwrite_configfiles:
+if not workflow.overwrite_configfiles:
 
     configfile: "config.yaml"
+
+
+report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
 include: "rules/resources.smk"
 include: "rules/inputs.smk"
 include: "rules/flags.smk"
+include: "rules/report.smk"
+include: "rules/handlers.smk"
 
 
 pathvars:
@@ -44,10 +51,19 @@ wildcard_constraints:
     checkpoint=r"step-[^/]+/(untrained|[^/]+/n-\d+)",
 
 
-localrules:
-    all,
-    selected,
-    describe_model,
+rule all:
+    input:
+        "<results>/summary.json",
+        "<results>/summary.md",
+        "<results>/summary.html",
+        "<results>/summary.png",
+        # Named besides the summary, so that one that is deleted is made again, with what is below it.
+        all_products(),
+
+
+rule selected:
+    input:
+        [LAYOUT.selected(arm, "statistics.txt") for arm in ARMS],
 
 
 include: "rules/prompts.smk"
@@ -60,18 +76,3 @@ include: "rules/diagnose.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/summarize.smk"
-
-
-rule all:
-    default_target: True
-    input:
-        "<results>/summary.json",
-        "<results>/summary.md",
-        "<results>/summary.png",
-        # Named besides the summary, so that one that is deleted is made again, with what is below it.
-        all_products(),
-
-
-rule selected:
-    input:
-        [LAYOUT.selected(arm, "statistics.txt") for arm in ARMS],

@@ -20,7 +20,7 @@ from winnow.schema import schema, typed
 
 # A copy: a workflow that uses this one as a module keeps the config that it wrote.
 config = copy.deepcopy(config)
-if workflow.modifier.is_main_snakefile():
+if workflow.modifier.namespace is None:
     # What --config nests came as text.
     update_config(config, typed(workflow.config_settings.config, schema()))
 try:

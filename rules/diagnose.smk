@@ -1,10 +1,6 @@
 # Tables and figures of an arm.
 
 
-FIGURES = ["pass_at_k.png", "pass_rate.png", "error_distribution.png", "lengths.png"]
-QSTAR_FIGURES = ["qstar.png", "alpha_along_completion.png"]
-
-
 rule diagnose:
     input:
         prompts=prompts("train"),
@@ -60,7 +56,7 @@ use rule diagnose as diagnose_qstar with:
         page=of_arm("<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.html"),
         figures=[
             of_arm(f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}")
-            for name in [*FIGURES, *QSTAR_FIGURES]
+            for name in FIGURES + QSTAR_FIGURES
         ],
     wildcard_constraints:
         alpha="(?!(policy|teacher)/)[a-z_]+(-[0-9.]+)?",

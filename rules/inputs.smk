@@ -76,6 +76,7 @@ def all_products():
     ]
     files = [LAYOUT.selected(arm, "accepted.jsonl") for arm in ARMS]
     files += [LAYOUT.diagnostics(arm, "diagnostics.json") for arm in ARMS]
+    files += [file for arm in ARMS for file in report_files(arm)]
     files += [
         LAYOUT.training_data(arm, formats.find(name).filename)
         for arm in TRAINED

@@ -12,8 +12,13 @@ rule summarize:
     output:
         json="<results>/summary.json",
         table="<results>/summary.md",
-        page=of_run("<results>/summary.html", "arms in numbers"),
-        figure=of_run("<results>/summary.png", "arms side by side"),
+        figure="<results>/summary.png",
+        page=report(
+            "<results>/summary.html",
+            caption="../report/summary.rst",
+            category=HEADINGS["summary.html"],
+            labels={"figure": "arms side by side"},
+        ),
     log:
         "<logs>/summary.log",
     benchmark:

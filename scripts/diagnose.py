@@ -4,6 +4,7 @@
 Writes into --output_dir
     diagnostics.json           everything that the figures show, as numbers
     statistics.txt             the same for a person, with the distribution of errors
+    diagnostics.html           the same for a browser
     pass_at_k.png              unbiased pass@k for k = 1, 2, 4 … n
     pass_rate.png              how many prompts pass 0, 1, … n times
     error_distribution.png     errors of all completions, and of each prompt's best
@@ -30,6 +31,7 @@ from pathlib import Path
 
 from winnow import jsonl
 from winnow.command_line import parser, positive_int, run
+from winnow.pages import text_page
 from winnow.selection.groups import read_groups
 from winnow.shards import block_files, shard_files
 
@@ -75,7 +77,11 @@ def main(arguments: argparse.Namespace) -> None:
     )
     out: Path = arguments.output_dir
     draw(report, out)
-    jsonl.write_text(out / "statistics.txt", reports.as_text(report))
+    text = reports.as_text(report)
+    jsonl.write_text(out / "statistics.txt", text)
+    title: str = report["title"]
+    body = text.removeprefix(title).lstrip("\n")
+    jsonl.write_text(out / "diagnostics.html", text_page(title or "Diagnostics", body))
     jsonl.write_json(out / "diagnostics.json", report)
     first = report["pass_at_k"]["points"][0]["estimate"]
     last = report["pass_at_k"]["points"][-1]["estimate"]

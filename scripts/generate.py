@@ -30,7 +30,8 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,19 +140,27 @@ def main(arguments: argparse.Namespace) -> None:
     )
     attempt = Attempt(arguments.attempts, *COMPLETION_FIGURES)
     attempt.add(total=len(prompts) * arguments.num_rollout)
-    # A device that is named (cpu, cuda:1) is the user's own choice.
-    leased = arguments.devices if arguments.device in ("auto", "cuda") else 0
     try:
         with (
             told_of_the_end(arguments.deadline),
             Journal(arguments.output, header, counting(attempt)) as journal,
-            lease(leased) as devices,
-            attempt.holding(len(devices[:leased])),
+            _gpus(arguments) as devices,
+            attempt.holding(len(devices)),
         ):
-            generate(block, journal, functools.partial(_draw, arguments, block, load, devices[:leased]))
+            generate(block, journal, functools.partial(_draw, arguments, block, load, devices))
             finish(block, journal, arguments.output, diagnostics)
     except FinishedElsewhere:
         log.info("%s: finished by another process meanwhile", arguments.output)
+
+
+@contextmanager
+def _gpus(arguments: argparse.Namespace) -> Iterator[list[str]]:
+    """The GPUs to draw with; a device that is named (cpu, cuda:1) is the user's own choice."""
+    if arguments.device not in ("auto", "cuda"):
+        yield [arguments.device] if arguments.device != "cpu" else []
+        return
+    with lease(arguments.devices) as devices:
+        yield devices[: arguments.devices]
 
 
 def _draw(

@@ -6,6 +6,7 @@ Writes into --output_dir
     ledger.jsonl       every prompt × sample with its one outcome and reason
     statistics.json    the totals, which add up or the program fails
     statistics.txt     the same for a person
+    selection.html     the same for a browser
 
     scripts/select.py --prompts prompts.jsonl --input block-0.jsonl block-1.jsonl --block_size 8 \\
         --n 16 --strategy correct --max_per_prompt 4 --output_dir selected/
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from winnow import jsonl
 from winnow.command_line import fraction, parser, positive_int, run
+from winnow.pages import text_page
 from winnow.selection.groups import Group, read_groups
 from winnow.selection.ledger import Ledger, as_text
 from winnow.selection.rules import ACCEPTED, OVER_BUDGET, REJECTED, STRATEGIES, Decision, Rules, draw_key
@@ -57,7 +59,8 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--max_pass_rate", type=fraction, default=1.0, help="leave out easier prompts")
     p.add_argument("--num_examples", type=positive_int, help="keep a random subset of this size")
     p.add_argument("--seed", type=int, default=0, help="of that subset")
-    p.add_argument("--output_dir", required=True, type=Path, help="where the four files go")
+    p.add_argument("--title", default="Selection", help="over the page: run, step, alpha and n")
+    p.add_argument("--output_dir", required=True, type=Path, help="where the files go")
     return p
 
 
@@ -97,7 +100,9 @@ def main(arguments: argparse.Namespace) -> None:
         statistics = ledger.statistics()
     statistics["num_examples_asked"] = arguments.num_examples
     jsonl.write_json(out / "statistics.json", statistics)
-    jsonl.write_text(out / "statistics.txt", as_text(statistics))
+    text = as_text(statistics)
+    jsonl.write_text(out / "statistics.txt", text)
+    jsonl.write_text(out / "selection.html", text_page(arguments.title, text))
     log.info("accepted %d of %d completions", statistics["accepted"], statistics["completions"])
     if arguments.num_examples and statistics["accepted"] < arguments.num_examples:
         log.warning(

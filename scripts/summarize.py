@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Put the arms of a run side by side: summary.json, summary.md and summary.png.
+"""Put the arms of a run side by side: summary.json, summary.md, summary.html and summary.png.
 
     scripts/summarize.py --run_dir results/arithmetic --arms step-460/policy/n-8 step-460/teacher/n-8 \\
         --trained step-460/policy/n-8 --num_shards 2
 
 Reads what the other stages wrote below --run_dir: statistics.json of the selection,
-diagnostics.json, evaluation.json before and after training, and the benchmarks of the jobs.
+diagnostics.json, evaluation.json before and after training, and the ledger of GPU-hours, CPU-hours and
+tokens out of the jobs' benchmarks and of their own accounts in logs/ (killed attempts too).
 """
 
 import os
@@ -15,12 +16,15 @@ import sys
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import argparse
+import json
 import logging
 from pathlib import Path
 
 from winnow import jsonl
 from winnow.command_line import parser, positive_int, run
 from winnow.layout import Layout
+from winnow.ledger.rows import arm_cost, ledger
+from winnow.pages import markdown_page
 from winnow.summary.collect import parse_arm, summarize_arm, summarize_steps
 from winnow.summary.figure import draw
 from winnow.summary.table import as_markdown
@@ -36,6 +40,12 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--rounds", nargs="*", default=[], help="the arm of each round, in order")
     p.add_argument("--num_shards", type=positive_int, default=1, help="shards of the training prompts")
     p.add_argument("--block_size", type=positive_int, default=8, help="samples in a block")
+    p.add_argument(
+        "--resources",
+        type=json.loads,
+        default={},
+        help='what jobs asked for, where they do not tell: \'{"select": {"threads": 2}}\'',
+    )
     return p
 
 
@@ -47,15 +57,23 @@ def main(arguments: argparse.Namespace) -> None:
         summarize_arm(layout, arm, arm.path in arguments.trained, arguments.num_shards, arguments.block_size)
         for arm in arms
     ]
+    rows, stages, totals = ledger(folder, arguments.resources)
+    for arm, entry in zip(arms, entries, strict=True):
+        entry["gpu_hours"], entry["cpu_hours"] = arm_cost(rows, arm, arguments.block_size)
     summary = {
         "run": folder.name,
         "arms": entries,
         "steps": summarize_steps(layout, arms),
         "warnings": unequal(entries),
+        "ledger": rows,
+        "ledger_stages": stages,
+        "ledger_totals": totals,
     }
     jsonl.write_json(folder / "summary.json", summary)
-    jsonl.write_text(folder / "summary.md", as_markdown(summary))
+    text = as_markdown(summary)
+    jsonl.write_text(folder / "summary.md", text)
     draw(summary, folder / "summary.png")
+    jsonl.write_text(folder / "summary.html", markdown_page(folder.name, text, folder))
     for warning in summary["warnings"]:
         log.warning("unequal training sets: %s", warning)
 

@@ -78,6 +78,9 @@ def told_of_the_end(deadline: str, act: Callable[[str], None] | None = None) -> 
     end = end_of_job(deadline)
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if _held.sections:
+            _held.news = lambda: handle(number, frame)
+            return
         reason = "the end of its time" if number == signal.SIGALRM else signal.Signals(number).name
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
@@ -97,14 +100,27 @@ def told_of_the_end(deadline: str, act: Callable[[str], None] | None = None) -> 
             signal.signal(number, handler)
 
 
+class _Held:
+    """News that waits for the end of a write. A signal's mask would not do: other threads take the signal."""
+
+    sections = 0
+    news: Callable[[], None] | None = None
+
+
+_held = _Held()
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Hold the news back until a write that must stay whole is done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    _held.sections += 1
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _held.sections -= 1
+        if not _held.sections and _held.news is not None:
+            news, _held.news = _held.news, None
+            news()
 
 
 def _slurm_end() -> float | None:

@@ -73,7 +73,7 @@ class SlurmWorkspace(Workspace):
         """What Snakemake has said so far."""
         return (self.root / "snakemake.out").read_text()
 
-    def finish(self, process: subprocess.Popen[str], seconds: float = 400) -> None:
+    def finish(self, process: subprocess.Popen[str], seconds: float = 600) -> None:
         """Wait for a good end."""
         assert process.wait(seconds) == 0, self.said[-6000:]
 

@@ -22,12 +22,13 @@ def undisturbed(prepared: SlurmWorkspace, tmp_path_factory: pytest.TempPathFacto
     return (space.results / BLOCK).read_bytes()
 
 
-def slowly(space: SlurmWorkspace, batch_size: int = 1) -> None:
+def slowly(space: SlurmWorkspace, batch_size: int = 1, runtime: int = 20) -> None:
     """Row by row the block takes about a minute and a half on one core."""
 
     def change(config: dict) -> None:
         long_generation(config)
         config["generation"]["batch_size"] = batch_size
+        config["resources"]["generate"]["runtime"] = runtime
 
     space.configure(change)
 
@@ -53,7 +54,7 @@ def test_scancel_in_the_middle(space: SlurmWorkspace, undisturbed: bytes) -> Non
 @pytest.mark.parametrize("deadline", ["auto", "none"])
 def test_the_time_limit(space: SlurmWorkspace, undisturbed: bytes, deadline: str) -> None:
     """`auto` stops before the limit; with `none` SLURM ends the job at the limit. The retry has more time."""
-    slowly(space)
+    slowly(space, runtime=1)
     process = space.submit(TARGET, WINNOW_DEADLINE=deadline)
     space.until(lambda: len(space.jobs("generate_qstar")) == 2, process, seconds=300)
     first, second = space.jobs("generate_qstar")

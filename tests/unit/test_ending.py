@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -52,8 +53,12 @@ def test_who_acts_is_told_once_and_goes_on() -> None:
     assert told == ["SIGUSR1"]
 
 
-def test_a_write_is_finished_first() -> None:
+@pytest.mark.parametrize("other_thread", [False, True])
+def test_a_write_is_finished_first(other_thread: bool) -> None:
+    """Also where a thread of torch's takes the signal."""
     done: list[str] = []
+    if other_thread:
+        threading.Thread(target=time.sleep, args=(1,)).start()
     with pytest.raises(Stopped), told_of_the_end("none"):
         with undisturbed():
             os.kill(os.getpid(), signal.SIGTERM)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from winnow.summary.cost import cost_lines
+from winnow.summary.markdown import table
+
 COLUMNS = (
     "step", "alpha", "n", "passed", "accepted", "yield", "trained on", "before", "after (95 % CI)",
     "lift", "α", "β", "tokens", "seconds",
@@ -11,9 +14,9 @@ COLUMNS = (
 
 
 def as_markdown(summary: dict[str, Any]) -> str:
-    """The arms side by side, then the checkpoints."""
+    """The arms side by side, then the checkpoints, then what they cost."""
     rows = [_row(arm) for arm in summary["arms"]]
-    lines = [f"# {summary['run']}", "", *_table(COLUMNS, rows), ""]
+    lines = [f"# {summary['run']}", "", *table(COLUMNS, rows), ""]
     lines += [
         "`passed`: share of the completions that the verifier accepts. `accepted`: completions that the",
         "selection keeps (`yield`: as a share of all). `trained on`: a random subset of them. `before`,",
@@ -22,11 +25,12 @@ def as_markdown(summary: dict[str, Any]) -> str:
         "`seconds`: wall time of the jobs that drew the completions, start-up included.",
     ]
     lines += [f"\n**Unequal training sets**: {note}" for note in summary["warnings"]]
-    lines += ["", "## Checkpoints", ""]
-    lines += _table(
+    lines += ["", "![Arms side by side](summary.png)", "", "## Checkpoints", ""]
+    lines += table(
         ("checkpoint", "held-out accuracy (95 % CI)"),
         [(entry["step"], _interval(entry["accuracy"], entry["accuracy_ci"])) for entry in summary["steps"]],
     )
+    lines += ["", *cost_lines(summary)]
     return "\n".join(lines) + "\n"
 
 
@@ -48,29 +52,6 @@ def _row(arm: dict[str, Any]) -> tuple[str, ...]:
         f"{arm['completion_tokens']:,}",
         "" if arm["seconds"] is None else f"{arm['seconds']:.1f}",
     )
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(line[i]) for line in [columns, *rows]) for i in range(len(columns))]
-    text = {"step", "alpha", "checkpoint"}
-    head = "| " + " | ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)) + " |"
-    rule = (
-        "|"
-        + "|".join(
-            "-" * (w + 2) if c in text else "-" * (w + 1) + ":" for c, w in zip(columns, widths, strict=True)
-        )
-        + "|"
-    )
-    body = [
-        "| "
-        + " | ".join(
-            cell.ljust(w) if c in text else cell.rjust(w)
-            for cell, w, c in zip(row, widths, columns, strict=True)
-        )
-        + " |"
-        for row in rows
-    ]
-    return [head, rule, *body]
 
 
 def _percent(value: float | None) -> str:

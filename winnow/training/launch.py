@@ -100,10 +100,14 @@ def command(worker: list[str], config: Path | None, world: World) -> list[str]:
 def chosen_config(config: Path | None, processes: int) -> Path:
     """The accelerate config of a run: the user's, or one process, or DDP over several.
 
+    One of Winnow's own is found by its path in the checkout from any folder: a module runs in the user's.
+
     Raises:
         UserError: it does not exist.
     """
     chosen = config or CONFIGS / ("data-parallel.yaml" if processes > 1 else "one-device.yaml")
+    if not chosen.is_file() and (CONFIGS.parent.parent / chosen).is_file():
+        chosen = CONFIGS.parent.parent / chosen
     if not chosen.is_file():
         raise UserError(
             chosen,

@@ -64,6 +64,29 @@ class Trainer(SFTTrainer):
         return WholeBatches(len(rows), per_step * self.args.world_size, int(self.args.data_seed or 0))
 
 
+class CountSteps(TrainerCallback):
+    """Tells the account of this attempt how far it is."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._steps = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called when a checkpoint, if there is one, is loaded."""
+        self._steps = state.global_step
+        self._attempt.add(total=state.max_steps)
+        self._attempt.find(steps=self._steps)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called after each optimizer step."""
+        self._attempt.add(steps=state.global_step - self._steps)
+        self._steps = state.global_step
+
+
 class StopWhenTold(TrainerCallback):
     """Ends a run that was told of its end, with a checkpoint, after the step in hand.
 
@@ -102,12 +125,13 @@ def train(workplace: Workplace, given: argparse.Namespace) -> None:
     state = PartialState(cpu=not torch.cuda.is_available())
     log.info("%d processes, %s", state.num_processes, state.device)
     stop = StopWhenTold(state)
-    attempt = Attempt(given.attempts if state.is_main_process else None)
+    attempt = Attempt(given.attempts if state.is_main_process else None, "steps", "total")
     with (
         attempt.holding(state.num_processes if visible() else 0),
         told_of_the_end(given.deadline, stop.tell),
     ):
         trainer = _trainer(recipe, workplace, state, given, stop)
+        trainer.add_callback(CountSteps(attempt))
         checkpoint = last_whole_checkpoint(workplace)
         if checkpoint is not None:
             log.info("resumed from %s", checkpoint.name)
