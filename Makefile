@@ -15,7 +15,7 @@ LOCK := envs/requirements-$(ENV).lock
 # The SLURM plugin where the lock itself cannot hold it; its header says why.
 PLUGIN_LOCK := $(wildcard envs/requirements-$(ENV)-slurm.lock)
 
-.PHONY: help setup doctor demo test test-slow lint format benchmarks clean
+.PHONY: help setup doctor plan dag demo report test test-slow lint format benchmarks clean
 
 help:  ## what there is to do
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ $(STAMP): $(LOCK) $(PLUGIN_LOCK)
 doctor:  ## is this machine ready? what is not, with its mend (ARGS="--profile slurm")
 	@if [ -x $(BIN)/python ]; then python=$(BIN)/python; else python=$(PYTHON); fi; $$python scripts/doctor.py $(ARGS)
 
+plan: setup  ## what a run would do, why, and what it would cost (ARGS="--configfile mine.yaml --cores 8")
+	@$(BIN)/python scripts/plan.py $(ARGS)
+
+dag: setup  ## results/rulegraph.svg and results/jobgraph.svg, coloured by state; needs Graphviz (ARGS as for plan)
+	@$(BIN)/python scripts/dag.py --rulegraph results/rulegraph.svg --jobgraph results/jobgraph.svg $(ARGS)
+
 demo: setup  ## run the embedded example and print its summary
 	$(BIN)/snakemake --cores all --show-failed-logs --quiet rules host reason
 	@cat results/arithmetic/summary.md
@@ -48,21 +54,30 @@ demo: setup  ## run the embedded example and print its summary
 	@echo "data      results/arithmetic/training_data/"
 	@echo "ledgers   results/arithmetic/selected/"
 
+REPORT ?= results/report.html
+
+report: setup  ## a finished run as one HTML file (REPORT=results/report.html, ARGS="--configfile mine.yaml")
+	@mkdir -p $(dir $(REPORT))
+	$(BIN)/snakemake --report $(REPORT) $(ARGS)
+	@echo "report    $(REPORT)"
+
 test: setup  ## unit, property and end-to-end tests: under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup  ## kill-and-resume, invariance, the whole demo
 	$(BIN)/python -m pytest -m slow
 
-lint: setup  ## ruff, mypy --strict, snakefmt
+lint: setup  ## ruff, mypy --strict, snakefmt, Snakemake's own linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
 
-format: setup  ## format Python and Snakefiles
+format: setup  ## format Python and Snakefiles, write config/README.md's tables
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/python schemas/document_config.py
 
 benchmarks: setup  ## quick figures of this machine
 	for program in benchmarks/*.py; do $(BIN)/python $$program --quick || exit 1; done

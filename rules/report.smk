@@ -16,6 +16,9 @@ HEADINGS = {
     "diagnostics.html": "9 Numbers",
 }
 
+# Where another workflow uses the rules as modules, one report may show several runs.
+FOLDER = "" if workflow.modifier.namespace is None else f"{config['run']}, "
+
 
 def of_arm(path):
     """A file of an arm, marked for the report: found by step, then alpha, then n."""
@@ -25,7 +28,7 @@ def of_arm(path):
         path,
         caption=f"../report/{os.path.splitext(name)[0]}.rst",
         category=heading,
-        subcategory=lambda wildcards: f"step {in_order(wildcards.step, 'step')}",
+        subcategory=lambda wildcards: f"{FOLDER}step {in_order(wildcards.step, 'step')}",
         # The step and the figure tell results of a search apart.
         labels=lambda wildcards: {
             **labels_below_step(wildcards),

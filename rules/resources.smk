@@ -8,7 +8,8 @@ def program(name):
     methods = workflow.deployment_settings.deployment_method
     python = "python" if methods else os.getenv("WINNOW_PYTHON", sys.executable)
     path = os.path.relpath(os.path.join(CHECKOUT, "scripts", name))
-    command = f"{shlex.quote(python)} {shlex.quote(path)}"
+    # Told of the job's end, the shell would die of it and take the program along before that has stopped.
+    command = f"trap : TERM; {shlex.quote(python)} {shlex.quote(path)}"
     return lambda wildcards, output: command
 
 

@@ -17,7 +17,7 @@ rule summarize:
             "<results>/summary.html",
             caption="../report/summary.rst",
             category=HEADINGS["summary.html"],
-            labels={"figure": "arms side by side"},
+            labels={"run": config["run"], "figure": "arms side by side"},
         ),
     log:
         "<logs>/summary.log",

@@ -26,6 +26,7 @@ PLUMBING = frozenset(
         "fingerprint",
         "journal",
         "jsonl",
+        "pages",
         "plugins",
         "progress",
         "training.launch",

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = (
     "Snakefile",
     "rules",
+    "report",
     "scripts",
     "winnow",
     "schemas",
@@ -64,6 +65,7 @@ SMALL: dict[str, Any] = {
         "dtype": "float64",
     },
     "evaluation": {"n": 2},
+    "resources": {"generate": {"threads": 1}, "train": {"threads": 1}},
 }
 
 

@@ -122,11 +122,11 @@ def test_scancel_of_training(space: SlurmWorkspace) -> None:
     space.until(lambda: bool(list(folder.glob("unfinished/checkpoint-*/whole"))), process)
     job = space.jobs("train")[0]
     marks = {path.parent.name for path in folder.glob("unfinished/checkpoint-*/whole")}
-    space.cluster.command("scancel", "--signal=USR1", job["JobId"])
+    space.cluster.command("scancel", job["JobId"])
     space.finish(process)
     log = (space.results / "logs/checkpoints/step-middle/policy/n-4.log").read_text()
     assert "resumed from checkpoint-" in log
-    assert "stopped (SIGUSR1); the last checkpoint is kept" in space.said
+    assert "stopped (SIGTERM); the last checkpoint is kept" in space.said
     assert len(space.jobs("train")) == 2 and marks
 
 

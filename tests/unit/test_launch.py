@@ -57,3 +57,12 @@ def test_nodes_without_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_config_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         chosen_config(tmp_path / "mine.yaml", 1)
+
+
+def test_a_config_of_winnow_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = Path("envs/accelerate/fsdp2.yaml")
+    assert chosen_config(given, 2) == CONFIGS / "fsdp2.yaml"
+    given.parent.mkdir(parents=True)
+    given.write_text("own: true\n")
+    assert chosen_config(given, 2) == given
