@@ -367,7 +367,8 @@ def test_n_is_a_view(results: Path, n: int, rate: float, alpha: float) -> None:
     assert report["qstar"]["completions"] == 2 * n
     assert report["pass_at_k"]["points"][-1]["k"] == n
     written = {path.name for path in (results / "out").iterdir()}
-    assert written == {f"{f}.png" for f in FIGURES + QSTAR_FIGURES} | {"diagnostics.json", "statistics.txt"}
+    others = {"diagnostics.json", "diagnostics.html", "statistics.txt"}
+    assert written == {f"{f}.png" for f in FIGURES + QSTAR_FIGURES} | others
 
 
 def test_missing_diagnostics_say_what_to_do(results: Path) -> None:
