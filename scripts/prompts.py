@@ -21,14 +21,12 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import argparse
 import logging
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from winnow import jsonl
-from winnow.arms import shard_name
 from winnow.command_line import parser, positive_int, run
 from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
+from winnow.dealing import dealing
 
 if TYPE_CHECKING:
     # Behind dataset_flags, which the fingerprint does not follow: generate.py shares the flags, but
@@ -49,15 +47,12 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    names = [shard_name(index, arguments.num_shards) for index in range(arguments.num_shards)]
     count = 0
-    with ExitStack() as stack:
-        shards = [stack.enter_context(jsonl.writer(arguments.output_dir / f"{name}.jsonl")) for name in names]
-        for prompt in prompts_from_flags(arguments):
-            shards[count % len(shards)](prompt.to_row())
-            count += 1
-    log.info("%d prompts in %d shards", count, len(shards))
-    if count < len(shards):
+    with dealing(arguments.output_dir, arguments.num_shards) as deal:
+        for count, prompt in enumerate(prompts_from_flags(arguments), start=1):
+            deal(prompt.to_row())
+    log.info("%d prompts in %d shards", count, arguments.num_shards)
+    if count < arguments.num_shards:
         log.warning("some shards are empty: there are more shards than prompts")
 
 

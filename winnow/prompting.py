@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,9 @@ from winnow.templates import conversation
 
 PASSED_ON = ("messages", "images", "id")
 """Fields of a row that have a place of their own in a prompt and are not repeated as metadata."""
+
+SEEN_KIB = 8192
+"""Memory for the ids that stood before; beyond it they go to the disk."""
 
 
 @dataclass(frozen=True)
@@ -32,32 +37,56 @@ def read_prompts(
 ) -> Iterator[Prompt]:
     """Yield a prompt for each (where, row).
 
-    Memory grows by one id and line number a row: the price of finding duplicates.
+    Memory does not grow with the rows: the ids that stood before lie in a temporary file.
 
     Raises:
         UserError: a row that the adapter or a template cannot read, or an id that stood before.
     """
-    seen: dict[str, str] = {}
-    for where, row in dataset:
-        example = adapter(row, where)
-        messages, teacher_messages = _conversations(example, row, templates, where)
-        prompt_id = example.id or content_id(orjson.dumps([messages, example.images]).decode())
-        if prompt_id in seen:
-            raise UserError(
-                where,
-                f"id {prompt_id!r} stands already in {seen[prompt_id]}",
-                "one row for each id (without an 'id' field, one row for each prompt)",
-                "remove one of the two rows, or give them ids of their own",
+    with closing(_Seen()) as seen:
+        for where, row in dataset:
+            example = adapter(row, where)
+            messages, teacher_messages = _conversations(example, row, templates, where)
+            prompt_id = example.id or content_id(orjson.dumps([messages, example.images]).decode())
+            before = seen.place(prompt_id, where)
+            if before is not None:
+                raise UserError(
+                    where,
+                    f"id {prompt_id!r} stands already in {before}",
+                    "one row for each id (without an 'id' field, one row for each prompt)",
+                    "remove one of the two rows, or give them ids of their own",
+                )
+            yield Prompt(
+                id=prompt_id,
+                messages=messages,
+                teacher_messages=teacher_messages,
+                reference=example.reference,
+                images=example.images,
+                metadata={key: value for key, value in row.items() if key not in PASSED_ON},
             )
-        seen[prompt_id] = where
-        yield Prompt(
-            id=prompt_id,
-            messages=messages,
-            teacher_messages=teacher_messages,
-            reference=example.reference,
-            images=example.images,
-            metadata={key: value for key, value in row.items() if key not in PASSED_ON},
-        )
+
+
+class _Seen:
+    """Ids, and where each one stood first."""
+
+    def __init__(self) -> None:
+        # A nameless database lies in a temporary file; without a journal, for nothing is ever rolled back.
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute(f"PRAGMA cache_size = -{SEEN_KIB}")
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
+        self._database.execute("BEGIN")
+
+    def place(self, prompt_id: str, where: str) -> str | None:
+        """Where this id stood before, or None; then it stands at `where`."""
+        added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (prompt_id, where))
+        if added.rowcount:
+            return None
+        found = self._database.execute("SELECT place FROM seen WHERE id = ?", (prompt_id,))
+        return str(found.fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
 
 
 def _conversations(
