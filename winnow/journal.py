@@ -153,7 +153,8 @@ class Journal:
             if number == 1:
                 header = row.get("journal")
             elif "id" in row:
-                if self._offsets.setdefault(str(row["id"]), offset) == offset:
+                first = self._offsets.setdefault(str(row["id"]), offset) == offset
+                if first and header == self.parameters:
                     self._seen(row, False)
             else:
                 raise UserError(
