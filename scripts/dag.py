@@ -31,11 +31,6 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    # Snakemake takes a second to load; --help should not.
-    from winnow.workflow.drawing import draw, job_graph_dot, rule_graph_dot
-    from winnow.workflow.dry_run import take_snapshot
-    from winnow.workflow.graphs import job_graph, rule_graph
-
     if not (arguments.rulegraph or arguments.jobgraph):
         raise UserError(
             "--rulegraph, --jobgraph",
@@ -43,6 +38,11 @@ def main(arguments: argparse.Namespace) -> None:
             "one of them, or both",
             "name a file for the picture",
         )
+    # Snakemake takes a second to load; --help should not.
+    from winnow.workflow.drawing import draw, job_graph_dot, rule_graph_dot
+    from winnow.workflow.dry_run import take_snapshot
+    from winnow.workflow.graphs import job_graph, rule_graph
+
     snapshot = take_snapshot(arguments.snakemake)
     if arguments.rulegraph:
         draw(rule_graph_dot(rule_graph(snapshot)), arguments.rulegraph)

@@ -49,8 +49,9 @@ def flags() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     count = 0
     with dealing(arguments.output_dir, arguments.num_shards) as deal:
-        for count, prompt in enumerate(prompts_from_flags(arguments), start=1):
+        for prompt in prompts_from_flags(arguments):
             deal(prompt.to_row())
+            count += 1
     log.info("%d prompts in %d shards", count, arguments.num_shards)
     if count < arguments.num_shards:
         log.warning("some shards are empty: there are more shards than prompts")

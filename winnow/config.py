@@ -9,12 +9,14 @@ from typing import Any
 import jsonschema
 
 from winnow import adapters, formats, scoring
-from winnow.arms import Alpha, Arm
+from winnow.arms import Alpha, Arm, blocks_for
 from winnow.errors import UserError, closest
 from winnow.schema import fill, schema
 from winnow.selection.rules import Rules
 
 WHERE = "config"
+FILES_IN_FOLDER = 10_000
+"""With more files in one folder, shared file systems slow down for everybody on them."""
 
 
 def check(config: dict[str, Any]) -> None:
@@ -33,6 +35,7 @@ def check(config: dict[str, Any]) -> None:
     _check_names(config)
     _check_scoring(config)
     _check_training(config["training"])
+    _check_folders(config)
 
 
 def arms(config: dict[str, Any]) -> list[tuple[Arm, bool]]:
@@ -144,6 +147,23 @@ def _check_training(training: dict[str, Any]) -> None:
             "a multiple of micro_train_batch_size",
             "change one of the two",
         )
+
+
+def _check_folders(config: dict[str, Any]) -> None:
+    """Each block of a shard leaves two files in a folder: completions and diagnostics, log and attempts."""
+    block_size = config["generation"]["block_size"]
+    drawn = max(len(blocks_for(arm.n, block_size)) for arm, _ in arms(config))
+    for split, blocks in (("train", drawn), ("heldout", 1)):
+        shards, most = config["data"][split]["shards"], FILES_IN_FOLDER // (2 * blocks)
+        if shards > most:
+            fewer = [f"at most {most:,} shards"] * (most > 0)
+            larger = ["a larger generation.block_size"] * (blocks > 1)
+            raise UserError(
+                f"{WHERE}, key data.{split}.shards",
+                f"{shards:,} shards of {blocks:,} blocks: {2 * shards * blocks:,} files in one folder",
+                f"at most {FILES_IN_FOLDER:,}",
+                "set " + ", or ".join(fewer + larger),
+            )
 
 
 def _named_steps(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:

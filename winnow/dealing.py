@@ -11,7 +11,7 @@ from typing import Any
 from winnow import jsonl
 from winnow.arms import shard_name
 
-HELD_BYTES = 8 << 20
+HELD_BYTES = 4 << 20
 """What is kept back before it is appended to the shards. One shard is open at a time, so that
 thousands of them need no more open files than one."""
 

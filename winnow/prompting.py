@@ -18,7 +18,7 @@ from winnow.templates import conversation
 PASSED_ON = ("messages", "images", "id")
 """Fields of a row that have a place of their own in a prompt and are not repeated as metadata."""
 
-SEEN_KIB = 8192
+SEEN_KIB = 2048
 """Memory for the ids that stood before; beyond it they go to the disk."""
 
 

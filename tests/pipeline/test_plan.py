@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,25 @@ def plan(space: Workspace, *arguments: str) -> dict[str, Any]:
     outcome = space.program("plan", "--json", "plan.json", "--cores", "2", *arguments)
     assert outcome.code == 0, outcome.text
     return orjson.loads((space.root / "plan.json").read_bytes())
+
+
+def plans(space: Workspace, *lines: str) -> list[dict[str, Any]]:
+    """The plans of several command lines, from one process."""
+    program = (
+        "import json, sys\n"
+        "from winnow.workflow.dry_run import take_snapshot\n"
+        "from winnow.workflow.plan import make_plan\n"
+        "lines = [line.split() for line in sys.argv[1:]]\n"
+        "print(json.dumps([make_plan(take_snapshot(line)).to_json() for line in lines]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *lines],
+        cwd=space.root,
+        env=space.environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return orjson.loads(done.stdout)
 
 
 def reasons(found: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -62,7 +83,7 @@ def test_a_plan_says_what_changed_and_leaves_no_trace(space: Workspace) -> None:
         "max_new_tokens changed from 48 to 32": 6,
     }
     assert why["generate_heldout"] == {"max_new_tokens changed from 48 to 32": 3}
-    assert list(why["select"]) == ["max_per_prompt changed from 8 to 2"]
+    assert list(why["select"]) == ["max_per_prompt set to 2"]
     dry_run = space.plan().jobs
     stages = {stage["stage"]: stage for stage in found["stages"]}
     assert stages["generate"]["jobs"] == dry_run["generate"] + dry_run["generate_qstar"]
@@ -71,7 +92,6 @@ def test_a_plan_says_what_changed_and_leaves_no_trace(space: Workspace) -> None:
     assert found["total"]["completions"] == 3 * 12 * 4 + 3 * 6 * 2
     assert found["total"]["unknown_seconds"] == found["total"]["unknown_tokens"] == 0
     assert 0 < found["total"]["tokens"] < found["total"]["completions"] * 49
-    space.snakemake("--unlock")
     after = state(space.root)
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} <= {
         # Snakemake's own dry run, above, leaves what it found.
@@ -80,27 +100,20 @@ def test_a_plan_says_what_changed_and_leaves_no_trace(space: Workspace) -> None:
 
 
 def test_arguments_are_those_of_snakemake(space: Workspace) -> None:
-    forced = plan(space, "--forcerun", "train")
+    forced, other_run, again = plans(space, "--forcerun train", "--config run=another", "--forceall")
     assert reasons(forced) == {"train": {"forced by --forcerun": 1}}
-    assert {stage["stage"] for stage in forced["stages"] if stage["jobs"]} == {
-        "train",
-        "generate_heldout",
-        "score_heldout",
-        "evaluate",
-        "summarize",
-    }
-    shutil.rmtree(space.results / "completions/train/step-late")
-    assert reasons(plan(space)) == {"generate": {"completions deleted": 2}}
-    assert plan(space, "--until", "select")["jobs"] == 2 + 2 + 1
-    assert plan(space, "--omit-from", "score")["jobs"] == 2
-    target = "results/small/scored/train/step-late/policy/00000-of-00002.block-0.jsonl"
-    assert plan(space, target)["jobs"] == 2
-    other_run = plan(space, "--config", "run=another")
-    assert other_run["reused_jobs"] == 0
+    assert [stage["stage"] for stage in forced["stages"] if stage["jobs"]] == [
+        "train", "generate_heldout", "score_heldout", "evaluate", "summarize",
+    ]  # fmt: skip
     assert {source for stage in other_run["stages"] for source in stage["sources"]} == {"run small"}
-    # Held-out evaluation and all the rest have run there; the same work, so the same time.
-    again = plan(space, "--forceall")
+    # The same work has been done there, so it is expected to take the same time.
     assert other_run["total"]["seconds"] == pytest.approx(again["total"]["seconds"], rel=0.3)
+    assert (other_run["reused_jobs"], again["reused_jobs"]) == (0, 0)
+    shutil.rmtree(space.results / "completions/train/step-late")
+    block = "results/small/completions/train/step-late/policy/00000-of-00002.block-0.jsonl"
+    deleted, until, omit, target = plans(space, "", "--until select", "--omit-from score", block)
+    assert reasons(deleted) == {"generate": {"completions deleted": 2}}
+    assert (until["jobs"], omit["jobs"], target["jobs"]) == (2 + 2 + 1, 2, 1)
 
 
 def test_an_interrupted_job_and_its_journal(space: Workspace) -> None:
@@ -123,13 +136,9 @@ def test_an_interrupted_job_and_its_journal(space: Workspace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--unlock"], "to mend:  leave it out, or give it to snakemake: snakemake --unlock"),
-        (["--delete-all-output"], "asks Snakemake for something else than a run"),
-        (["--touch"], "asks Snakemake for something else than a run"),
-        (["--cleanup-metadata", "x"], "asks Snakemake for something else than a run"),
+        (["--delete-all-output"], "give it to snakemake: snakemake --delete-all-output"),
         (["--config", "nonsense=1"], "unknown key 'nonsense'"),
         (["nowhere"], "No rule to produce nowhere"),
-        (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
 def test_what_is_no_run_is_refused_and_changes_nothing(

@@ -132,5 +132,4 @@ def test_scancel_of_training(space: SlurmWorkspace) -> None:
 
 def longer_training(config: dict) -> None:
     long_generation(config)
-    config["training"].update(max_epochs=120, save_steps=1000)
-    config["training"]["save_steps"] = 40
+    config["training"].update(max_epochs=24, save_steps=20)

@@ -198,3 +198,32 @@ def test_arms_and_rounds():
         Arm("round-2", "fixed-0.5", 4): True,
     }
     assert [arm.step for arm in configs.round_arms(config)] == ["260", "round-1", "round-2"]
+
+
+@pytest.mark.parametrize(
+    ("split", "n", "block_size", "most"),
+    [
+        ("train", [4], 8, 5000),
+        ("train", [8, 40, 16], 8, 1000),
+        ("train", [8], 1, 625),
+        ("heldout", [64], 1, 5000),
+    ],
+)
+def test_no_folder_gets_more_files_than_a_file_system_likes(split, n, block_size, most):
+    def with_shards(count):
+        config = put(f"data.{split}.shards", count)
+        config["generation"] = {"block_size": block_size}
+        config["arms"][0]["n"] = n
+        return config
+
+    configs.check(with_shards(most))
+    error = refusal(with_shards(most + 1))
+    assert error.where == f"config, key data.{split}.shards"
+    assert f"at most {most:,} shards" in error.mend
+    assert ("block_size" in error.mend) == (split == "train" and max(n) > block_size)
+
+
+def test_shards_are_not_asked_for_where_blocks_alone_are_too_many():
+    config = put("generation.block_size", 1)
+    config["arms"][0]["n"] = [5001]
+    assert refusal(config).mend == "set a larger generation.block_size"

@@ -157,6 +157,18 @@ def test_boxes_are_filled_in_proportion(tmp_path):
     assert ">missing<" in line
 
 
+@pytest.mark.parametrize(
+    ("done", "missing", "widths"), [(3, 1, ("0.750", "0.250")), (999, 1, ("0.952", "0.048"))]
+)
+def test_few_jobs_are_a_narrow_stripe_that_is_still_seen(tmp_path, done, missing, widths):
+    jobs = [drawing_job(block, "policy", block, parents=()) for block in range(done)]
+    jobs += [
+        drawing_job(done + block, "policy", done + block, parents=(), cause=GONE) for block in range(missing)
+    ]
+    dot = job_graph_dot(job_graph(snapshot(tmp_path, jobs)))
+    assert f"{FILLS[DONE]};{widths[0]}:{FILLS[MISSING]};{widths[1]}" in dot
+
+
 def test_colours_differ_in_brightness_so_that_nobody_needs_the_hue():
     def brightness(colour: str) -> float:
         red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))

@@ -77,6 +77,7 @@ def test_what_never_ran_is_unknown_and_said_to_be(tmp_path):
     text = render(plan, NOW)
     assert "Takes at least" in text
     assert "would end" not in text
+    assert "train 11 ? ? 11 unknown" in [" ".join(line.split()) for line in text.splitlines()]
     assert "Not counted, for no run in this results folder has run them: train 11." in text
     nothing = make_plan(recorded(tmp_path / "fresh", lambda entry: True))
     assert nothing.total.unknown_seconds == nothing.jobs == 117
@@ -104,7 +105,16 @@ def small(directory: Path, **more: Any) -> list[Any]:
 
 
 def test_amounts_are_prompts_times_samples(tmp_path):
-    assert amounts(snapshot(tmp_path, small(tmp_path))) == [None, 400, 400, 400, 400]
+    jobs = small(tmp_path)
+    assert amounts(snapshot(tmp_path, jobs)) == [None, 400, 400, 400, 400]
+    # Prompts that are made are counted, whatever the data set has become.
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train.jsonl").write_text("{}\n" * 20)
+    jobs[4] = replace(jobs[4], parents=(2, 3))
+    assert amounts(snapshot(tmp_path, jobs))[1:] == [400, 400, 400, 800]
+    # A block of which nothing is known leaves its readers unknown.
+    jobs[2] = replace(jobs[2], parents=())
+    assert amounts(snapshot(tmp_path, jobs))[1:] == [400, None, 400, None]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +230,35 @@ def test_journals_are_reused(tmp_path):
     assert (plan.total.completions, plan.total.tokens) == (100, 1000)
     assert plan.total.seconds == pytest.approx(10)
     assert "Resumes 300 completions from journals" in render(plan, NOW)
+
+
+def test_jobs_that_only_follow_are_summed_up(tmp_path):
+    """The block is drawn colder; of what reads it, one job has a reason of its own as well."""
+    colder = Cause(code=True)
+    jobs = small(tmp_path)[:2]
+    jobs[1] = drawing_job(1, "policy", cause=colder)
+    for number, cause in enumerate([Cause(from_jobs=(1,)), Cause(from_jobs=(1,), code=True)], start=2):
+        jobs.append(job(number, "score", f"scored/{number}.json", [1], cause=cause))
+    plan = make_plan(snapshot(tmp_path, jobs))
+    assert {stage.stage: stage.followers for stage in plan.stages if stage.jobs} == {
+        "generate": 0,
+        "score": 1,
+    }
+    lines = render(plan, NOW).splitlines()
+    why = lines[lines.index("Why") + 1 : lines.index("Why") + 4]
+    assert why == [
+        "  1  the command of generate changed (generate)",
+        "  1  the command of score changed (score)",
+        "  1  their inputs are made anew (score)",
+    ]
+    stages = {stage["stage"]: stage for stage in plan.to_json()["stages"]}
+    assert {"words": "output of generate made again", "follows": True, "jobs": 2} in stages["score"]["why"]
+
+
+def test_the_start_of_snakemake_counts(tmp_path):
+    jobs = small(tmp_path)
+    assert make_plan(snapshot(tmp_path, jobs), 7.0).seconds == make_plan(snapshot(tmp_path, jobs)).seconds + 7
+    assert make_plan(snapshot(tmp_path, jobs[:2]), 7.0).seconds == 0
 
 
 def test_what_is_reused(tmp_path):

@@ -101,6 +101,14 @@ def test_a_switch_that_is_new():
     assert parameter_changes("run {params.flags} --output {output}", named, then, now) == ["bf16 switched on"]
 
 
+def test_where_the_log_goes_is_no_parameter():
+    named = {"flags": "--seed=2 --bf16"}
+    then, now = (Run(f"run --seed={seed} --bf16 > {seed}.log 2>&1", (), ()) for seed in (1, 2))
+    assert parameter_changes("run {params.flags} > {log} 2>&1", named, then, now) == [
+        "seed changed from 1 to 2"
+    ]
+
+
 def test_a_value_that_stands_twice_is_told_from_its_twin():
     """n = 8 and block_size = 8 were recorded as two bare eights; now n is 4."""
     template = "select --block_size {params.block_size} --n {params.n}"
@@ -162,6 +170,10 @@ def test_without_a_recorded_command_the_values_are_said():
     assert found == ["parameters changed from 1.0 to 0.5"]
 
 
+def inputs(*paths: str) -> Run:
+    return Run("command", (), paths)
+
+
 def test_reasons_of_jobs(tmp_path: Path):
     temperature = changed(
         "g --temperature 1.0", "g --temperature 0.5", {"temperature": 0.5}, ["1.0"], code=True, software=True
@@ -183,7 +195,10 @@ def test_reasons_of_jobs(tmp_path: Path):
             9,
             "summarize",
             "summary.json",
-            cause=Cause(inputs=True, then=Run("s", (), ("a", "b")), now=Run("s", (), ("b", "c", "d"))),
+            [2],
+            cause=Cause(
+                inputs=True, from_jobs=(2,), then=Run("s", (), ("a", "b")), now=Run("s", (), ("b", "c", "d"))
+            ),
         ),
     ]
     found = snapshot(tmp_path, jobs)
@@ -212,7 +227,7 @@ def test_reasons_of_jobs(tmp_path: Path):
         6: [("an earlier run was interrupted while it wrote, or still runs", False)],
         7: [("forced by --forceall", False)],
         8: [("output of prompts_train changed", False), ("x changed", False)],
-        9: [("inputs: 2 added, 1 removed", False)],
+        9: [("inputs: 2 added, 1 removed", False), ("output of generate made again", True)],
     }
     assert reasons(found, jobs[4]) == (Reason("output of generate made again", follows=True),)
 

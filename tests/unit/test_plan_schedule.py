@@ -28,6 +28,8 @@ def task(seconds: float, *parents: int, **needs: int) -> Task:
         # Two GPUs at once, though there are cores for all.
         ([task(4, gpu=1), task(4, gpu=1), task(4, gpu=1)], {"threads": 8, "gpu": 2}, 8),
         ([task(4, gpu=2), task(4, gpu=1), task(4, gpu=1)], {"threads": 8, "gpu": 2}, 8),
+        # Of two that fit only one at a time, the one that stands first in the DAG.
+        ([task(1, threads=2), task(5), task(5, 0)], {"threads": 2}, 6),
         # What does not fit lets the next go ahead.
         ([task(4, threads=1), task(4, threads=2), task(4, threads=1)], {"threads": 2}, 8),
         # More than there is: it takes all, alone.
