@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -145,8 +144,6 @@ class Attempt:
         return self._content(outcome).ljust(self._width) + b"\n"
 
     def _live(self) -> None:
-        # Signals are for the main thread, which may hold them back for a moment.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while not self._ended.wait(BEAT_SECONDS):
             if not self._write(RUNNING, sync=True):
                 return

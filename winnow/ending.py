@@ -76,11 +76,17 @@ def told_of_the_end(deadline: str, act: Callable[[str], None] | None = None) -> 
         Stopped: the job was told of its end.
     """
     end = end_of_job(deadline)
+    told = False
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal told
         if _held.sections:
             _held.news = lambda: handle(number, frame)
             return
+        if told:
+            # Two signals arrived together.
+            return
+        told = True
         reason = "the end of its time" if number == signal.SIGALRM else signal.Signals(number).name
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)

@@ -42,9 +42,9 @@ class SlurmWorkspace(Workspace):
         found.submitted = []
         return found
 
-    def submit(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def submit(self, *arguments: str, profile: str = "slurm", **variables: str) -> subprocess.Popen[str]:
         """Start Snakemake with the profile, its words in snakemake.out."""
-        command = [*self.command()[:3], "--profile", "slurm", *PATIENCE, *arguments]
+        command = [*self.command()[:3], "--profile", profile, *PATIENCE, *arguments]
         with (self.root / "snakemake.out").open("a") as output:
             process = subprocess.Popen(
                 command,

@@ -102,14 +102,12 @@ def test_logs_are_kept_and_mirror_the_results(example) -> None:
 def test_gres_and_the_variables_of_the_site(space: SlurmWorkspace) -> None:
     """The variant asks with --gres; SBATCH_PARTITION reaches sbatch, which refuses what is none."""
     target = "results/small/completions/train/step-late/policy/00000-of-00001.block-0.jsonl"
-    process = space.submit(
-        "--profile", "slurm-gres", "--default-resources", "gpu_request=gres", "slurm_partition=main", target
-    )
+    process = space.submit(target, profile="slurm-gres")
     space.until(lambda: bool(space.jobs("generate")), process)
     job = space.jobs("generate")[0]
     assert job["TresPerNode"] == "gres:gpu:1" and "TresPerJob" not in job
     space.finish(process)
-    process = space.submit("--forcerun", target, target, SBATCH_PARTITION="nowhere")
+    process = space.submit(target, "--forcerun", target, SBATCH_PARTITION="nowhere")
     assert process.wait(120) != 0
     assert "nowhere" in space.said
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -131,23 +130,6 @@ def test_a_full_disk_does_not_end_the_job(tmp_path, monkeypatch, caplog):
     assert "may not be counted" in caplog.text
     # Once while it lived, and once at its end.
     assert caplog.text.count("No space left") == 2
-
-
-def test_signals_are_left_to_the_main_thread(tmp_path):
-    """What the main thread holds back for a moment does not come in by the back door."""
-    told = []
-    before = signal.signal(signal.SIGUSR1, lambda *_: told.append("signal"))
-    try:
-        with Attempt(tmp_path / "job.attempts"):
-            time.sleep(0.05)
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-            os.kill(os.getpid(), signal.SIGUSR1)
-            time.sleep(0.1)
-            assert not told
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
-            assert told
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_journal_tells_what_it_found_and_what_is_new(tmp_path):
