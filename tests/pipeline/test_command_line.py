@@ -11,6 +11,8 @@ import pytest
 import yaml
 from workspace import GENERATION, Outcome, Workspace
 
+pytestmark = pytest.mark.slow
+
 COLDER = {"generation": {"temperature": 0.5}, "data": {"heldout": {"num_samples": 5}}}
 ANOTHER_RUN = "--config run=another"
 BY_OPTION = "--config 'generation={temperature: 0.5}' 'data={heldout: {num_samples: 5}}' --printshellcmds"

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from workspace import GENERATION, Outcome, Workspace
 
+pytestmark = pytest.mark.slow
+
 ARM = "step-530/policy/n-8"
 SCORER = "examples.custom.scorers:Brevity"
 
