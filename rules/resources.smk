@@ -64,5 +64,13 @@ def devices_of(wildcards, resources):
     return resources.get("gpu", 0) // nodes_of(wildcards, resources)
 
 
-# The profile slurm-gres says it, as a default resource.
-GPU_REQUEST = (workflow.resource_settings.default_resources or {}).get("gpu_request")
+def default_resource(name):
+    """A default resource of the profile or the command line as it was written; None where there is none."""
+    # The one form that Snakemake's versions share: its objects hold an expression, not yet a value.
+    given = getattr(workflow.resource_settings.default_resources, "args", [])
+    said = dict(each.split("=", 1) for each in given)
+    return said.get(name, "").strip("'\"") or None
+
+
+# The profile slurm-gres says it.
+GPU_REQUEST = default_resource("gpu_request")

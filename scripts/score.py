@@ -19,6 +19,7 @@ import sys
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import argparse
+from itertools import islice
 
 from winnow import jsonl, scoring
 from winnow.attempts import Attempt
@@ -53,9 +54,15 @@ def main(arguments: argparse.Namespace) -> None:
         Attempt(arguments.attempts, "completions", *passed.values()) as attempt,
         jsonl.writer(arguments.output) as write,
     ):
-        for row in scored(arguments.input, shard_files(arguments.prompts, arguments.num_shards), scorers):
-            write(row)
-            attempt.add(completions=1, **{passed[name]: s["passed"] for name, s in row["scores"].items()})
+        rows = scored(arguments.input, shard_files(arguments.prompts, arguments.num_shards), scorers)
+        # Counted by the thousand: a call for each row would cost half as much as scoring it.
+        while batch := list(islice(rows, 1000)):
+            for row in batch:
+                write(row)
+            attempt.add(
+                completions=len(batch),
+                **{key: sum(row["scores"][name]["passed"] for row in batch) for name, key in passed.items()},
+            )
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ class Cluster:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-        ETC.unlink(missing_ok=True)
+        if ETC.is_symlink() and ETC.readlink() == self.folder / "slurm.conf":
+            ETC.unlink()
 
     def start_node(self, node: str) -> None:
         """Start a node's daemon."""

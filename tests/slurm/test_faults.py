@@ -33,6 +33,11 @@ def slowly(space: SlurmWorkspace, batch_size: int = 1, runtime: int = 20) -> Non
     space.configure(change)
 
 
+def quickly(space: SlurmWorkspace) -> None:
+    """What is left goes in large batches, for the job that runs has read its own; the texts are the same."""
+    space.configure(long_generation)
+
+
 def finished(space: SlurmWorkspace) -> int:
     """Completions in the journal."""
     path = space.results / f"{BLOCK}.partial"
@@ -43,6 +48,7 @@ def test_scancel_in_the_middle(space: SlurmWorkspace, undisturbed: bytes) -> Non
     slowly(space, 2)
     process = space.submit(TARGET)
     space.until(lambda: finished(space) >= 20, process)
+    quickly(space)
     first = space.jobs("generate_qstar")[0]
     space.cluster.command("scancel", first["JobId"])
     space.finish(process)
@@ -56,6 +62,8 @@ def test_the_time_limit(space: SlurmWorkspace, undisturbed: bytes, deadline: str
     """`auto` stops before the limit; with `none` SLURM ends the job at the limit. The retry has more time."""
     slowly(space, runtime=1)
     process = space.submit(TARGET, WINNOW_DEADLINE=deadline)
+    space.until(lambda: finished(space) >= 1, process)
+    quickly(space)
     space.until(lambda: len(space.jobs("generate_qstar")) == 2, process, seconds=300)
     first, second = space.jobs("generate_qstar")
     assert first["JobState"] == ("FAILED" if deadline == "auto" else "TIMEOUT")
@@ -71,6 +79,7 @@ def test_a_node_dies(space: SlurmWorkspace, undisturbed: bytes) -> None:
     slowly(space, 2)
     process = space.submit(TARGET)
     space.until(lambda: finished(space) >= 20, process)
+    quickly(space)
     first = space.jobs("generate_qstar")[0]
     node = first["NodeList"]
     space.cluster.kill_node(node)
@@ -93,6 +102,7 @@ def test_snakemake_is_killed(space: SlurmWorkspace, undisturbed: bytes) -> None:
     slowly(space, 2)
     process = space.submit(TARGET)
     space.until(lambda: finished(space) >= 20, process)
+    quickly(space)
     prompts = (space.results / "prompts/train/00000-of-00001.jsonl").stat().st_mtime_ns
     kept = finished(space)
     kill_group(process)
