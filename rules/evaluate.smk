@@ -12,16 +12,12 @@ use rule generate as generate_heldout with:
     benchmark:
         "<benchmarks>/evaluation/{checkpoint}/completions/{shard}.block-{block}.jsonl"
     params:
-        program=program("generate.py"),
         code=code("generate.py"),
-        devices=devices_of,
         models=model_flags,
-        step=lambda wildcards: wildcards.checkpoint,
+        step="{checkpoint}",
         alpha="policy",
         num_rollout=config["evaluation"]["n"],
-        first_sample=lambda wildcards: int(wildcards.block) * config["evaluation"]["n"],
-        temperature=config["evaluation"]["temperature"],
-        drawing=drawing_flags(),
+        drawing=drawing_flags(config["evaluation"]["temperature"]),
     message:
         "Drawing held-out completions of {wildcards.checkpoint}"
 
@@ -58,8 +54,8 @@ rule evaluate:
     threads: threads_of("evaluate")
     resources:
         **job_resources("evaluate"),
-    params:
         program=program("evaluate.py"),
+    params:
         code=code("evaluate.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
@@ -69,6 +65,6 @@ rule evaluate:
     message:
         "Evaluating {wildcards.checkpoint}"
     shell:
-        "{params.program} --prompts {params.prompts} --input {params.scored}"
+        "{resources.program} --prompts {params.prompts} --input {params.scored}"
         " --num_shards {params.num_shards} --block_size {params.n} --n {params.n}"
         " --scorer {params.scorer} --output {output} > {log} 2>&1"

@@ -46,14 +46,21 @@ def model_flags(wildcards, input):
     )
 
 
-def drawing_flags():
+def drawing_flags(temperature):
     """The slice of the config that determines a completion."""
     generation = config["generation"]
     keys = ("top_k", "top_p", "max_new_tokens", "dtype")
     return " ".join(
-        [flag("seed", config["seed"]), *(flag(key, generation[key]) for key in keys)]
+        [flag("temperature", temperature), flag("seed", config["seed"])]
+        + [flag(key, generation[key]) for key in keys]
         + (["--save_token_ids"] if generation["save_token_ids"] else [])
     )
+
+
+def speed_flags():
+    """The slice that decides only where and how fast."""
+    generation = config["generation"]
+    return " ".join(flag(key, generation[key]) for key in ("batch_size", "device"))
 
 
 def selection_flags():

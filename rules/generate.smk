@@ -18,28 +18,22 @@ rule generate:
     threads: threads_of("generate")
     resources:
         **job_resources("generate"),
-        # Neither changes a text, and what is no parameter reruns nothing.
-        batch_size=config["generation"]["batch_size"],
-        device=config["generation"]["device"],
+        # What changes no text goes with the program, which is no parameter: changing it reruns nothing.
+        program=program("generate.py", speed_flags()),
     params:
-        program=program("generate.py"),
         code=code("generate.py"),
-        devices=devices_of,
         models=model_flags,
-        step=lambda wildcards: wildcards.step,
-        alpha=lambda wildcards: wildcards.alpha,
+        step="{step}",
+        alpha="{alpha}",
         num_rollout=BLOCK_SIZE,
-        first_sample=lambda wildcards: int(wildcards.block) * BLOCK_SIZE,
-        temperature=config["generation"]["temperature"],
-        drawing=drawing_flags(),
+        drawing=drawing_flags(config["generation"]["temperature"]),
     message:
         "Drawing step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
     shell:
-        "{params.program} --prompts {input.prompts} {params.models}"
+        "{resources.program} --prompts {input.prompts} {params.models}"
         " --step {params.step} --alpha_method {params.alpha}"
-        " --num_rollout {params.num_rollout} --first_sample {params.first_sample}"
-        " --temperature {params.temperature} {params.drawing}"
-        " --batch_size {resources.batch_size} --device {resources.device} --devices {params.devices}"
+        " --num_rollout {params.num_rollout} --block {wildcards.block} {params.drawing}"
+        " --devices {resources.gpu} --gres={resources.gres}"
         " --output {output.completions} --save_diagnostics --attempts {log}.attempts > {log} 2>&1"
 
 

@@ -16,11 +16,9 @@ rule train:
     threads: threads_of("train")
     resources:
         **job_resources("train"),
-    params:
         program=program("train.py"),
+    params:
         code=code("train.py"),
-        devices=devices_of,
-        nodes=nodes_of,
         folder=subpath(output.manifest, parent=True),
         accelerate_config=flag(
             "accelerate_config", config["training"]["accelerate_config"]
@@ -30,8 +28,8 @@ rule train:
     message:
         "Training on step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "{params.program} --pretrain {input.policy} --train_data {input.data}"
+        "{resources.program} --pretrain {input.policy} --train_data {input.data}"
         " --save_path {params.folder} {params.accelerate_config}"
-        " --nodes {params.nodes} --devices {params.devices}"
+        " --nodes {resources.nodes} --devices {resources.gpu} --gres={resources.gres}"
         " --seed {params.seed} {params.flags}"
         " --attempts {log}.attempts > {log} 2>&1"

@@ -40,7 +40,7 @@ from winnow.arms import Alpha
 from winnow.attempts import COMPLETION_FIGURES, Attempt, counting
 from winnow.command_line import add_attempts, add_deadline, check_output, parser, positive_int, run
 from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
-from winnow.devices import lease
+from winnow.devices import add_devices, devices_a_node, lease
 from winnow.ending import told_of_the_end
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
@@ -67,18 +67,13 @@ def flags() -> argparse.ArgumentParser:
     models.add_argument(
         "--device", default="auto", help="auto (the GPU where there is one), cpu, cuda, cuda:1 …"
     )
-    models.add_argument(
-        "--devices",
-        type=int,
-        default=1,
-        help="GPUs to lease where no cluster hands them out; each draws a share of the prompts",
-    )
+    add_devices(models, "GPUs; each draws a share of the prompts; leased where no cluster hands them out")
     models.add_argument("--trust_remote_code", action="store_true", help="run code shipped with a model")
     drawing = p.add_argument_group("drawing")
     drawing.add_argument("--alpha_method", default="policy", help="see above; fixed-0.3 is fixed with 0.3")
     drawing.add_argument("--fixed_alpha", type=float, default=0.5, help="the teacher's weight for fixed")
     drawing.add_argument("--num_rollout", type=positive_int, default=8, help="completions of each prompt")
-    drawing.add_argument("--first_sample", type=int, default=0, help="index of the first of them")
+    drawing.add_argument("--block", type=int, default=0, help="which: 2 draws sample 2 × num_rollout and on")
     drawing.add_argument("--temperature", type=float, default=1.0, help="0 takes the arg-max of q*")
     drawing.add_argument("--top_k", type=int, default=0, help="of q*; 0 keeps all")
     drawing.add_argument("--top_p", type=float, default=1.0, help="of q*; 1 keeps all")
@@ -103,6 +98,7 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    count = devices_a_node(arguments.devices, arguments.gres)
     alpha = Alpha.parse(arguments.alpha_method, arguments.fixed_alpha, "--alpha_method")
     parameters = SamplingParameters(
         arguments.temperature, arguments.top_k, arguments.top_p, arguments.max_new_tokens
@@ -112,7 +108,7 @@ def main(arguments: argparse.Namespace) -> None:
     theta, teacher = _models(arguments, alpha)
     block = Block(
         prompts=prompts,
-        samples=range(arguments.first_sample, arguments.first_sample + arguments.num_rollout),
+        samples=range(arguments.block * arguments.num_rollout, (arguments.block + 1) * arguments.num_rollout),
         seed=arguments.seed,
         step=arguments.step,
         alpha=alpha.name,
@@ -144,7 +140,7 @@ def main(arguments: argparse.Namespace) -> None:
         with (
             told_of_the_end(arguments.deadline),
             Journal(arguments.output, header, counting(attempt)) as journal,
-            _gpus(arguments) as devices,
+            _gpus(arguments.device, count) as devices,
             attempt.holding(len(devices)),
         ):
             generate(block, journal, functools.partial(_draw, arguments, block, load, devices))
@@ -154,13 +150,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _gpus(arguments: argparse.Namespace) -> Iterator[list[str]]:
+def _gpus(device: str, count: int) -> Iterator[list[str]]:
     """The GPUs to draw with; a device that is named (cpu, cuda:1) is the user's own choice."""
-    if arguments.device not in ("auto", "cuda"):
-        yield [arguments.device] if arguments.device != "cpu" else []
+    if device not in ("auto", "cuda"):
+        yield [device] if device != "cpu" else []
         return
-    with lease(arguments.devices) as devices:
-        yield devices[: arguments.devices]
+    with lease(count) as devices:
+        yield devices[:count]
 
 
 def _draw(

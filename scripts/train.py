@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from winnow import jsonl
 from winnow.command_line import add_attempts, add_deadline, parser, positive_int, run
-from winnow.devices import lease
+from winnow.devices import add_devices, devices_a_node, lease
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
 from winnow.formats.prompt_completion import PromptCompletion
@@ -67,12 +67,7 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0, help="of the order of the examples")
     p.add_argument("--save_steps", type=positive_int, default=50, help="steps between resumable checkpoints")
     p.add_argument("--nodes", type=positive_int, default=1, help="nodes of the SLURM job")
-    p.add_argument(
-        "--devices",
-        type=int,
-        default=1,
-        help="GPUs on each node, one process each; leased where no cluster hands them out",
-    )
+    add_devices(p, "GPUs, over all nodes, one process each; leased where no cluster hands them out")
     p.add_argument(
         "--accelerate_config",
         type=Path,
@@ -102,12 +97,13 @@ def main(arguments: argparse.Namespace) -> None:
         *(["--attempts", str(arguments.attempts)] if arguments.attempts else []),
         *(["--trust_remote_code"] if arguments.trust_remote_code else []),
     ]  # fmt: skip
-    processes = max(1, arguments.devices)
+    count = devices_a_node(arguments.devices, arguments.gres, arguments.nodes)
+    processes = max(1, count)
     chosen_config(arguments.accelerate_config, processes * arguments.nodes)
     if arguments.nodes > 1:
         on_every_node(worker, arguments.accelerate_config, arguments.nodes, processes)
     # Not given back here: the workers, which take this process's place, hold the GPUs to their end.
-    with lease(arguments.devices) as devices:
+    with lease(count) as devices:
         launch(worker, arguments.accelerate_config, World(1, 0, processes if devices else 1))
 
 

@@ -7,6 +7,7 @@ its processes do, so that a killed job gives its GPUs back.
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import logging
 import os
@@ -34,6 +35,35 @@ def visible(environment: Mapping[str, str] = os.environ) -> list[str]:
     if VISIBLE in environment:
         return [name for name in environment[VISIBLE].split(",") if name not in ("", "-1", "NoDevFiles")]
     return [str(index) for index, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+
+
+def add_devices(group: argparse._ActionsContainer, what: str) -> None:
+    """Add --devices, and --gres for jobs that were asked for in SLURM's other words."""
+    group.add_argument("--devices", type=int, default=1, help=what)
+    group.add_argument("--gres", default="", help="instead: as sbatch takes it, gpu:h100:4; on each node")
+
+
+def devices_a_node(devices: int, gres: str = "", nodes: int = 1) -> int:
+    """The GPUs of a job on each of its nodes, from --devices or --gres.
+
+    Raises:
+        UserError: a --gres without a count of GPUs, or GPUs that cannot be shared evenly by the nodes.
+    """
+    if gres:
+        name, _, count = gres.rpartition(":")
+        if name.split(":")[0] != "gpu" or not count.isdigit():
+            raise UserError(
+                "--gres", f"{gres!r}", "gpu:4 or gpu:<model>:4", "correct the job's resource gres"
+            )
+        return int(count)
+    if devices % nodes:
+        raise UserError(
+            "--devices",
+            f"{devices} over {nodes} nodes",
+            "as many on each node",
+            "make the job's resource gpu, which counts all nodes, a multiple of its nodes",
+        )
+    return devices // nodes
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 LIBRARY = Path(__file__).parent
@@ -113,46 +113,58 @@ def _beside(name: str, file: Path) -> Find:
 
 def _imports(path: Path, importer: str, find: Find) -> Iterator[tuple[str, Path]]:
     """The modules that a file imports, at its top or inside a function, and that `find` covers."""
+    for name in _imported(path, importer):
+        if name != importer and (file := find(name)):
+            yield name, file
+
+
+# A pipeline asks for ten programs that share their modules: each file is read once, and walked once.
+@functools.cache
+def _imported(path: Path, importer: str) -> tuple[str, ...]:
+    """All names that a file's import statements may mean, in order."""
     package = importer.split(".") if path.name == "__init__.py" else importer.split(".")[:-1]
-    for node in ast.walk(_tree(path)):
+    names: list[str] = []
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) + 1 - node.level] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
-            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name != importer and (file := find(name)):
-                yield name, file
+            names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    return tuple(dict.fromkeys(names))
 
 
 @functools.cache
+def _nodes(path: Path) -> tuple[ast.AST, ...]:
+    """The syntax tree of a file, itself first, then all of its nodes."""
+    return tuple(ast.walk(_tree(path)))
+
+
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes(), str(path))
 
 
 @functools.cache
 def _code(path: Path) -> str:
-    tree = ast.parse(path.read_bytes(), str(path))
-    _drop_docstrings(tree)
-    for node in ast.walk(tree):
+    # What is dropped holds no import: the nodes serve `_imported` before and after.
+    nodes = _nodes(path)
+    _drop_docstrings(nodes)
+    for node in nodes:
         if isinstance(node, ast.Call):
             _drop_words(node)
-    return ast.unparse(tree)
+    return ast.unparse(nodes[0])
 
 
 @functools.cache
 def _user_code(path: Path) -> str:
     # What speaks to people in our modules may be a prompt or a detail in a user's: only docstrings go.
-    tree = ast.parse(path.read_bytes(), str(path))
-    _drop_docstrings(tree)
+    tree = _tree(path)
+    _drop_docstrings(ast.walk(tree))
     return ast.unparse(tree)
 
 
-def _drop_docstrings(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
+def _drop_docstrings(nodes: Iterable[ast.AST]) -> None:
+    for node in nodes:
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
 

@@ -94,14 +94,16 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """A node dies: its daemon and all of its jobs' processes, at once."""
-        for pid in self.processes_of(node):
+        daemon = self.daemons.pop(node)
+        daemon.kill()
+        daemon.wait()
+        pids = self.processes_of(node)
+        # A job's keeper goes before the job: it would tell the controller that the job has failed.
+        for pid in [*{_keeper(pid) for pid in pids} - {0}, *pids]:
             try:
                 os.kill(pid, 9)
             except ProcessLookupError:
                 continue
-        daemon = self.daemons.pop(node)
-        daemon.kill()
-        daemon.wait()
 
     def processes_of(self, node: str) -> list[int]:
         """The processes of the jobs that run on a node."""
@@ -198,6 +200,19 @@ class Cluster:
         self.daemons[name] = subprocess.Popen(
             command, stdout=output, stderr=output, user=user, start_new_session=True
         )
+
+
+def _keeper(pid: int) -> int:
+    """The slurmstepd above a job's process, or 0."""
+    while pid > 1:
+        try:
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        except FileNotFoundError:
+            return 0
+        if name == "slurmstepd":
+            return pid
+        pid = int(rest.split()[1])
+    return 0
 
 
 def _free_ports(count: int) -> list[int]:

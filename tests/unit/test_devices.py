@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from winnow.devices import HANDED_OUT_BY, VISIBLE, lease, visible
+from winnow.devices import HANDED_OUT_BY, VISIBLE, devices_a_node, lease, visible
 from winnow.errors import UserError
 
 HOLD = """
@@ -102,3 +102,18 @@ def test_a_machine_without_gpus_runs_on_its_cpu(tmp_path: Path, monkeypatch: pyt
 def test_more_than_there_are(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"5, but this machine shows 4 .*\n.*at most 4\n.*under resources"):
         lease(5, tmp_path).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("devices", "gres", "nodes", "expected"),
+    [(4, "", 1, 4), (8, "", 2, 4), (0, "", 1, 0), (0, "gpu:4", 1, 4), (0, "gpu:h100:4", 2, 4)],
+)
+def test_devices_a_node(devices: int, gres: str, nodes: int, expected: int) -> None:
+    """`gpu` counts all nodes, as sbatch's --gpus; `gres` counts one, as its --gres."""
+    assert devices_a_node(devices, gres, nodes) == expected
+
+
+@pytest.mark.parametrize(("devices", "gres", "nodes"), [(3, "", 2), (0, "gpu:h100", 1), (0, "nic:2", 1)])
+def test_devices_that_cannot_be_counted(devices: int, gres: str, nodes: int) -> None:
+    with pytest.raises(UserError, match=r"--devices|--gres"):
+        devices_a_node(devices, gres, nodes)

@@ -164,7 +164,7 @@ def _row(rule: Rule) -> tuple[str, ...]:
     more = {
         name: rule.first[name]
         for name in ("nodes", "constraint", "qos", "slurm_extra")
-        if rule.first.get(name)
+        if rule.first.get(name) and (name, rule.first[name]) != ("nodes", 1)
     }
     return (
         f"{rule.name} (local)" if rule.local else rule.name,
