@@ -24,8 +24,8 @@ rule diagnose:
     threads: threads_of("diagnose")
     resources:
         **job_resources("diagnose"),
-        program=program("diagnose.py"),
     params:
+        program=program("diagnose.py"),
         code=code("diagnose.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
@@ -39,7 +39,7 @@ rule diagnose:
     message:
         "Diagnosing step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "{resources.program} --prompts {params.prompts} --scored {params.scored}"
+        "{params.program} --prompts {params.prompts} --scored {params.scored}"
         " {params.diagnostics} --num_shards {params.num_shards} --block_size {params.block_size}"
         " --n {params.n} --scorer {params.scorer} --title {params.title:q}"
         " --output_dir {params.folder} > {log} 2>&1"
@@ -61,6 +61,7 @@ use rule diagnose as diagnose_qstar with:
     wildcard_constraints:
         alpha="(?!(policy|teacher)/)[a-z_]+(-[0-9.]+)?",
     params:
+        program=program("diagnose.py"),
         code=code("diagnose.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),

@@ -12,6 +12,8 @@ use rule generate as generate_heldout with:
     benchmark:
         "<benchmarks>/evaluation/{checkpoint}/completions/{shard}.block-{block}.jsonl"
     params:
+        # What changes no text goes with the program, which is not recorded: changing it reruns nothing.
+        program=program("generate.py", speed_flags()),
         code=code("generate.py"),
         models=model_flags,
         step="{checkpoint}",
@@ -54,8 +56,8 @@ rule evaluate:
     threads: threads_of("evaluate")
     resources:
         **job_resources("evaluate"),
-        program=program("evaluate.py"),
     params:
+        program=program("evaluate.py"),
         code=code("evaluate.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
@@ -65,6 +67,6 @@ rule evaluate:
     message:
         "Evaluating {wildcards.checkpoint}"
     shell:
-        "{resources.program} --prompts {params.prompts} --input {params.scored}"
+        "{params.program} --prompts {params.prompts} --input {params.scored}"
         " --num_shards {params.num_shards} --block_size {params.n} --n {params.n}"
         " --scorer {params.scorer} --output {output} > {log} 2>&1"

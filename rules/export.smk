@@ -19,8 +19,8 @@ rule export:
     threads: threads_of("export")
     resources:
         **job_resources("export"),
-        program=program("export.py"),
     params:
+        program=program("export.py"),
         code=code("export.py"),
         plugins=plugins.fingerprint(config["export"]["formats"]),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
@@ -31,6 +31,6 @@ rule export:
     message:
         "Exporting step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "{resources.program} --accepted {input.accepted} --prompts {params.prompts}"
+        "{params.program} --accepted {input.accepted} --prompts {params.prompts}"
         " --num_shards {params.num_shards} --formats {params.formats} --scorers {params.scorers}"
         " --output_dir {params.folder} > {log} 2>&1"

@@ -18,9 +18,9 @@ rule generate:
     threads: threads_of("generate")
     resources:
         **job_resources("generate"),
-        # What changes no text goes with the program, which is no parameter: changing it reruns nothing.
-        program=program("generate.py", speed_flags()),
     params:
+        # What changes no text goes with the program, which is not recorded: changing it reruns nothing.
+        program=program("generate.py", speed_flags()),
         code=code("generate.py"),
         models=model_flags,
         step="{step}",
@@ -30,7 +30,7 @@ rule generate:
     message:
         "Drawing step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
     shell:
-        "{resources.program} --prompts {input.prompts} {params.models}"
+        "{params.program} --prompts {input.prompts} {params.models}"
         " --step {params.step} --alpha_method {params.alpha}"
         " --num_rollout {params.num_rollout} --block {wildcards.block} {params.drawing}"
         " --devices {resources.gpu} --gres={resources.gres}"

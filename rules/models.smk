@@ -23,11 +23,11 @@ rule describe_model:
     threads: threads_of("models")
     resources:
         **job_resources("models"),
-        program=program("manifest.py"),
     params:
+        program=program("manifest.py"),
         path=lambda wildcards: MODELS[wildcards.model],
         identity=lambda wildcards: IDENTITIES[wildcards.model],
     message:
         "Describing model {wildcards.model}"
     shell:
-        "{resources.program} --model {params.path:q} --output {output} > {log} 2>&1"
+        "{params.program} --model {params.path:q} --output {output} > {log} 2>&1"

@@ -15,8 +15,8 @@ rule prompts_train:
     threads: threads_of("prompts")
     resources:
         **job_resources("prompts"),
-        program=program("prompts.py"),
     params:
+        program=program("prompts.py"),
         code=code("prompts.py"),
         plugins=plugins.fingerprint([config["data"]["adapter"]]),
         content=content(config["data"]["train"]["path"]),
@@ -26,7 +26,7 @@ rule prompts_train:
     message:
         "Reading the training prompts"
     shell:
-        "{resources.program} {params.flags}"
+        "{params.program} {params.flags}"
         " --num_shards {params.num_shards} --output_dir {params.folder} > {log} 2>&1"
 
 
@@ -40,6 +40,7 @@ use rule prompts_train as prompts_heldout with:
     benchmark:
         "<benchmarks>/prompts/heldout.jsonl"
     params:
+        program=program("prompts.py"),
         code=code("prompts.py"),
         plugins=plugins.fingerprint([config["data"]["adapter"]]),
         content=content(config["data"]["heldout"]["path"]),

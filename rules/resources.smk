@@ -2,14 +2,15 @@
 
 
 def program(name, *flags):
-    """The command that starts a program of scripts/, as a resource: Snakemake records none, so no path reruns."""
+    """The command that starts a program of scripts/: a function of the output, so that Snakemake records no path."""
     # With an environment of Snakemake's own making, that one's Python; else the one that a cluster's
     # user names, for a driver without torch; else the one that runs Snakemake, activated or not.
     methods = workflow.deployment_settings.deployment_method
     python = "python" if methods else os.getenv("WINNOW_PYTHON", sys.executable)
     path = os.path.relpath(os.path.join(CHECKOUT, "scripts", name))
     # Told of the job's end, the shell would die of it and take the program along before that has stopped.
-    return " ".join(["trap : TERM;", shlex.quote(python), shlex.quote(path), *flags])
+    command = " ".join(["trap : TERM;", shlex.quote(python), shlex.quote(path), *flags])
+    return lambda wildcards, output: command
 
 
 def threads_of(stage):

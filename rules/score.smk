@@ -16,13 +16,13 @@ rule score:
     threads: threads_of("score")
     resources:
         **job_resources("score"),
-        program=program("score.py"),
     params:
+        program=program("score.py"),
         code=code("score.py"),
         versions=scoring.versions(config["scoring"]),
         scorers=scorer_flags(),
     message:
         "Scoring step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
     shell:
-        "{resources.program} --input {input.completions} --prompts {input.prompts}"
+        "{params.program} --input {input.completions} --prompts {input.prompts}"
         " --scorers {params.scorers} --output {output} --attempts {log}.attempts > {log} 2>&1"

@@ -20,8 +20,8 @@ rule select:
     threads: threads_of("select")
     resources:
         **job_resources("select"),
-        program=program("select.py"),
     params:
+        program=program("select.py"),
         code=code("select.py"),
         prompts=lambda wildcards, input: os.path.dirname(input.prompts[0]),
         scored=lambda wildcards, input: os.path.dirname(input.scored[0]),
@@ -35,7 +35,7 @@ rule select:
     message:
         "Selecting from step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "{resources.program} --prompts {params.prompts} --input {params.scored}"
+        "{params.program} --prompts {params.prompts} --input {params.scored}"
         " --num_shards {params.num_shards} --block_size {params.block_size} --n {params.n}"
         " --seed {params.seed} {params.flags} --title {params.title:q}"
         " --output_dir {params.folder} > {log} 2>&1"

@@ -28,8 +28,8 @@ rule summarize:
     threads: threads_of("summarize")
     resources:
         **job_resources("summarize"),
-        program=program("summarize.py"),
     params:
+        program=program("summarize.py"),
         code=code("summarize.py"),
         folder=subpath(output.json, parent=True),
         arms=[arm.path for arm in ARMS],
@@ -42,7 +42,7 @@ rule summarize:
     message:
         "Summing up the arms"
     shell:
-        "{resources.program} --run_dir {params.folder} --arms {params.arms}"
+        "{params.program} --run_dir {params.folder} --arms {params.arms}"
         " --trained {params.trained} --rounds {params.rounds}"
         " --num_shards {params.num_shards} --block_size {params.block_size}"
         " --resources {params.resources:q} > {log} 2>&1"

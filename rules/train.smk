@@ -16,8 +16,8 @@ rule train:
     threads: threads_of("train")
     resources:
         **job_resources("train"),
-        program=program("train.py"),
     params:
+        program=program("train.py"),
         code=code("train.py"),
         folder=subpath(output.manifest, parent=True),
         accelerate_config=flag(
@@ -28,7 +28,7 @@ rule train:
     message:
         "Training on step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
-        "{resources.program} --pretrain {input.policy} --train_data {input.data}"
+        "{params.program} --pretrain {input.policy} --train_data {input.data}"
         " --save_path {params.folder} {params.accelerate_config}"
         " --nodes {resources.nodes} --devices {resources.gpu} --gres={resources.gres}"
         " --seed {params.seed} {params.flags}"

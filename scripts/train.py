@@ -29,7 +29,7 @@ from winnow.fingerprint import fingerprint
 from winnow.formats.prompt_completion import PromptCompletion
 from winnow.manifest import file_hash, resolve
 from winnow.training.launch import World, chosen_config, launch, on_every_node
-from winnow.training.recipe import Recipe, Workplace, claim
+from winnow.training.recipe import Recipe, Workplace, alone, claim
 
 if TYPE_CHECKING:
     # The worker that is launched below: named here, so that the fingerprint covers it.
@@ -88,7 +88,11 @@ def main(arguments: argparse.Namespace) -> None:
         code=fingerprint(__file__),
         **{key: getattr(arguments, key) for key in RECIPE_FLAGS},
     )
-    claim(Workplace(arguments.save_path), recipe)
+    # Before the workers start: they could not all wait here, their meeting has a time limit.
+    with alone(Workplace(arguments.save_path)) as finished:
+        if finished:
+            return
+        claim(Workplace(arguments.save_path), recipe)
     worker = [
         "--save_path", str(arguments.save_path),
         "--model", arguments.pretrain,
@@ -102,7 +106,7 @@ def main(arguments: argparse.Namespace) -> None:
     chosen_config(arguments.accelerate_config, processes * arguments.nodes)
     if arguments.nodes > 1:
         on_every_node(worker, arguments.accelerate_config, arguments.nodes, processes)
-    # Not given back here: the workers, which take this process's place, hold the GPUs to their end.
+    # Not given back here: the launcher, which takes this process's place, holds the GPUs to its end.
     with lease(count) as devices:
         launch(worker, arguments.accelerate_config, World(1, 0, processes if devices else 1))
 

@@ -2,7 +2,7 @@
 
 Snakemake counts GPUs but does not hand them out. On a machine of one's own, jobs side by side would
 all take the first. Here each job locks a file for every GPU that it takes; the lock lives as long as
-its processes do, so that a killed job gives its GPUs back.
+its process does, so that a killed job gives its GPUs back.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def lease(count: int, folder: Path | None = None) -> Iterator[list[str]]:
     """Hold `count` GPUs, and make them the only visible ones; yields their names.
 
     Yields every visible GPU where a scheduler has chosen them, and none where the machine has none: the
-    programs run on its CPU then. Waits until enough are free. The locks are inherited by programs that
-    this one starts, and end with the last of them.
+    programs run on its CPU then. Waits until enough are free. The locks are inherited by a program that
+    takes this one's place, and end with it.
 
     Args:
         count: how many; 0 hides all GPUs of a machine without a scheduler.
@@ -112,7 +112,7 @@ def _check(count: int, names: list[str], who: str) -> None:
 
 def _wait_for(count: int, names: list[str], folder: Path) -> dict[str, int]:
     """Lock `count` of the named GPUs: all at once or none, so that two jobs never wait for each other."""
-    folder.mkdir(mode=0o777, parents=True, exist_ok=True)
+    _open_to_all(folder)
     told = False
     while True:
         held: dict[str, int] = {}
@@ -132,8 +132,18 @@ def _wait_for(count: int, names: list[str], folder: Path) -> dict[str, int]:
         time.sleep(WAIT_SECONDS)
 
 
+def _open_to_all(folder: Path) -> None:
+    """Make the folder, so that other users' jobs can lock the same GPUs whatever the umask."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return
+    folder.chmod(0o777)
+
+
 def _try_lock(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    # Read only: another user's file cannot be written, and a lock needs no more.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o444)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from cluster import NODES, Cluster
+from cluster import Cluster
 from jobs import Seen, SlurmWorkspace, long_generation, watching
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def test_two_nodes_learn_what_one_learns(
     assert job["NumNodes"] == "2" and job["NodeList"] == "gpu[1-2]"
     assert "4 processes" in (space.results / "logs/checkpoints/step-middle/policy/n-4.log").read_text()
     _, seen, one = trained(prepared, cluster, folder / "one", nodes=1, gpu=1)
-    assert {each.node for each in seen if each.program == "train"} <= set(NODES)
+    assert len({each.node for each in seen if each.program == "train"}) == 1
     assert [entry["step"] for entry in two] == [entry["step"] for entry in one]
     assert len(one) >= 5
     for ours, theirs in zip(two, one, strict=True):

@@ -104,6 +104,23 @@ def test_more_than_there_are(tmp_path: Path) -> None:
         lease(5, tmp_path).__enter__()
 
 
+def test_the_locks_are_there_for_all_users_of_a_machine(tmp_path: Path, monkeypatch) -> None:
+    """Whatever the first user's umask; the second can neither write nor own the files."""
+    for name in HANDED_OUT_BY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(VISIBLE, "0")
+    folder = tmp_path / "locks"
+    before = os.umask(0o022)
+    try:
+        with lease(1, folder) as names:
+            assert names == ["0"]
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o777
+    assert (folder / "0.lock").stat().st_mode & 0o444 == 0o444
+    assert folder.joinpath("0.lock").stat().st_mode & 0o222 == 0, "a lock needs no right to write"
+
+
 @pytest.mark.parametrize(
     ("devices", "gres", "nodes", "expected"),
     [(4, "", 1, 4), (8, "", 2, 4), (0, "", 1, 0), (0, "gpu:4", 1, 4), (0, "gpu:h100:4", 2, 4)],

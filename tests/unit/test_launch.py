@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_several_nodes_meet_where_srun_was_called() -> None:
     assert found == {"num_machines": "3", "num_processes": "24", "machine_rank": "2"}
     assert value(words, "--main_process_ip") == "10.0.0.7"
     assert int(value(words, "--main_process_port")) < 32_768
+
+
+def test_each_node_gets_the_cores_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execvpe", lambda _, words, environment: started.append(words))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("OMP_NUM_THREADS", "32")
+    on_every_node(["--save_path", "x"], None, 2, 4)
+    assert {"--nodes=2", "--ntasks=2", "--cpus-per-task=32"} <= set(started[0])
 
 
 def test_nodes_without_slurm(monkeypatch: pytest.MonkeyPatch) -> None:

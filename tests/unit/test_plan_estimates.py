@@ -294,7 +294,8 @@ def test_the_cluster_has_its_own_limits_and_waits(tmp_path):
 def test_gpus_are_those_asked_for():
     one = drawing_job(0, "policy")
     assert gpus(one) == 1
-    assert gpus(replace(one, resources={"threads": 1, "gpus_in_flight": 8})) == 8
+    slurm_gres = {"threads": 1, "gpu": 0, "gres": "gpu:4", "nodes": 2, "gpus_in_flight": 8}
+    assert gpus(replace(one, resources=slurm_gres)) == 8
     assert gpus(replace(one, resources={"threads": 1})) == 0
 
 

@@ -14,7 +14,7 @@ TEMPLATE = (
     "{params.program} --prompts {input.prompts} {params.models} --step {params.step}"
     " --num_rollout {params.num_rollout} --temperature {params.temperature} {params.drawing}"
     " --scorers {params.scorers} --formats {params.formats} --title {params.title:q}"
-    " --batch_size {resources.batch_size} --devices {params.devices} --output {output} > {log} 2>&1"
+    " --devices {resources.gpu} --gres={resources.gres} --output {output} > {log} 2>&1"
 )
 NAMED = {
     "code": "b0987b3b48a21310",
@@ -28,7 +28,6 @@ NAMED = {
 }
 VALUES = {
     **NAMED,
-    "program": "python scripts/generate.py",
     "models": "--model_theta models/460.json",
     "batch_size": 256,
     "devices": 1,
@@ -39,10 +38,11 @@ def command(**changes: object) -> str:
     """The template filled in; `devices`, `models` and `batch_size` are no recorded parameters."""
     values = {**VALUES, **changes}
     return (
-        f"{values['program']} --prompts p.jsonl {values['models']} --step {values['step']}"
+        f"python scripts/generate.py --batch_size={values['batch_size']}"
+        f" --prompts p.jsonl {values['models']} --step {values['step']}"
         f" --num_rollout {values['num_rollout']} --temperature {values['temperature']} {values['drawing']}"
         f" --scorers {values['scorers']} --formats {' '.join(values['formats'])} --title '{values['title']}'"
-        f" --batch_size {values['batch_size']} --devices {values['devices']} --output o.jsonl > o.log 2>&1"
+        f" --devices {values['devices']} --gres= --output o.jsonl > o.log 2>&1"
     )
 
 
@@ -80,6 +80,10 @@ def words(**then: object) -> list[str]:
             ],
         ),
         ({"scorers": "'exact={}'"}, ["error added to scorers"]),
+        (
+            {"scorers": "'exact={}' 'error={\"tolerance\": 0.5}' 'mine.scorers:Length={}'"},
+            ["mine.scorers:Length removed from scorers"],
+        ),
         ({"formats": ["messages", "parquet"]}, ["formats: sharegpt added, parquet removed"]),
         ({"formats": ["sharegpt", "messages"]}, ["formats: another order"]),
         ({"title": "another"}, ["title changed from another to 'a title of two words'"]),

@@ -126,12 +126,19 @@ def _job(
     )
 
 
+def _gpus(held: Mapping[str, Any], config: Mapping[str, Any]) -> int:
+    """The GPUs over all nodes: as the job held them, whichever words it asked in, else as configured."""
+    if "gpu" in held or "gpus_in_flight" in held:
+        return int(held.get("gpu") or held.get("gpus_in_flight", 0))
+    return int(config.get("gpu", 0) * config.get("nodes", 1))
+
+
 def _held(rows: list[dict[str, Any]], last: Record | None, stage: str, asked: Asked) -> Spent:
     """What the benchmark's time cost: by the job's own account, the extended benchmark, or the config."""
     config = asked.get(CONFIGURED.get(stage, stage), {})
     spent = Spent()
     for row in rows:
-        gpus = row.get("resources", {}).get("gpu", config.get("gpu", 0) * config.get("nodes", 1))
+        gpus = _gpus(row.get("resources", {}), config)
         cores = row.get("threads", config.get("threads", 1))
         if last is not None:
             gpus, cores = last.gpus, last.cores

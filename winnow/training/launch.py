@@ -131,8 +131,11 @@ def on_every_node(worker: list[str], config: Path | None, nodes: int, processes:
             "1 on a machine of one's own",
             "set nodes to 1 under resources.train in the config, or use a SLURM profile",
         )
-    # --overlap, for the step that this program runs in holds the job's cores already.
+    # --overlap, for a step that this program runs in holds the job's cores already.
     srun = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    # A step takes over no cores from the job by itself; where tasks are bound it would have one.
+    cores = os.environ.get("OMP_NUM_THREADS", "")
+    srun += [f"--cpus-per-task={cores}"] if cores.isdigit() else []
     this = [sys.executable, "-m", "winnow.training.launch", str(processes), str(config or ""), *worker]
     environment = {
         **os.environ,

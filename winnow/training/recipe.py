@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from winnow import jsonl
 from winnow.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,21 @@ class Workplace:
     def losses(self) -> Path:
         """The loss at each logged step."""
         return self.root / "losses.json"
+
+
+@contextmanager
+def alone(workplace: Workplace) -> Iterator[bool]:
+    """Hold the workplace's lock; yields whether another process, waited for, has finished the run."""
+    workplace.root.mkdir(parents=True, exist_ok=True)
+    waited = False
+    with (workplace.root / "train.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another process trains here; waiting for its end", workplace.root)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            waited = True
+        yield waited and workplace.manifest.exists() and not workplace.recipe.exists()
 
 
 def claim(workplace: Workplace, recipe: Recipe) -> None:

@@ -6,13 +6,10 @@ Run it through scripts/train.py, which checks the flags first.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +36,7 @@ from winnow.ending import EXIT_CODE, Stopped, told_of_the_end
 from winnow.errors import UserError
 from winnow.manifest import describe, resolve
 from winnow.training.order import WholeBatches
-from winnow.training.recipe import Recipe, Workplace, discard, last_whole_checkpoint
+from winnow.training.recipe import Recipe, Workplace, alone, discard, last_whole_checkpoint
 
 log = logging.getLogger("train")
 
@@ -229,19 +226,6 @@ def _finish(trainer: Any, workplace: Workplace, recipe: Recipe) -> None:
     log.info("%s: checkpoint %s", workplace.manifest, manifest.model[:12])
 
 
-@contextmanager
-def _alone(workplace: Workplace) -> Iterator[bool]:
-    """Hold the workplace's lock; yields whether an orphan has finished the run meanwhile."""
-    workplace.root.mkdir(parents=True, exist_ok=True)
-    with (workplace.root / "train.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("%s: another process trains here; waiting for its end", workplace.root)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield workplace.manifest.exists() and not workplace.recipe.exists()
-
-
 def main() -> None:
     """Read the arguments that scripts/train.py passes on."""
     parser = argparse.ArgumentParser()
@@ -259,7 +243,7 @@ def main() -> None:
     if int(os.environ.get("RANK", "0")):
         train(workplace, arguments)
         return
-    with _alone(workplace) as finished:
+    with alone(workplace) as finished:
         if not finished:
             train(workplace, arguments)
 

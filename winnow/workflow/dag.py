@@ -46,7 +46,7 @@ def read_dag(workflow: Any, limits: Limits) -> Snapshot:
     ]
     numbers = {job: number for number, job in enumerate(found)}
     every = max(len(found) // TIMED, 1)
-    # Resources are functions, and dear: of jobs that run, and of one of each rule.
+    # Some resources are functions, and dear: of jobs that run, and of one of each rule.
     samples = {job.rule.name: job for job in reversed(found)}.values()
     asked = {job for job in found if workflow.dag.needrun(job)}.union(samples)
     jobs = tuple(

@@ -170,7 +170,7 @@ def _cost(job: Job, amount: float | None, resumed: int, estimate: Estimate | Non
 
 def gpus(job: Job) -> int:
     """The GPUs that a job asks for, over all its nodes."""
-    return job.resources.get("gpu", job.resources.get("gpus_in_flight", 0))
+    return job.resources.get("gpu") or job.resources.get("gpus_in_flight", 0)
 
 
 def _stage(

@@ -29,7 +29,7 @@ from snakemake.workflow import Workflow
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 SET_FOR_RULES = ("set_threads", "set_resources")
-UNTOLD = re.compile(r"_|(mem|disk)(_mib)?$|tmpdir$|program$")
+UNTOLD = re.compile(r"_|(mem|disk)(_mib)?$|tmpdir$")
 HIDDEN = re.compile(r"token|password|secret|key", re.IGNORECASE)
 
 

@@ -179,7 +179,7 @@ def _flag_change(name: str, old: list[str] | None, new: list[str] | None) -> lis
 
 def _is_entry(value: str) -> bool:
     """Whether a value is ``name={…}``, as a scorer is given with its options."""
-    return re.match(r"\w+=\{", value) is not None
+    return re.match(r"[\w.:]+=\{", value) is not None
 
 
 def _entry(value: str) -> tuple[str, str]:
