@@ -75,3 +75,12 @@ def test_account_and_partition_come_from_the_environment_or_not_at_all(profile: 
         assert given["attempts"][0][name] == value
         assert left["attempts"][0].get(name) is None
     assert "$" not in given["submit"] + left["submit"]
+
+
+def test_a_resource_that_no_job_could_have_is_told_before() -> None:
+    """One that asks for wildcards is not: only a job has them."""
+    rules = resolved(
+        "--profile", "slurm", "--set-resources", "score:runtime=60 * atempt", "select:runtime=wildcards.n"
+    )
+    assert "'60 * atempt' could not be parsed" in rules["score"]["refused"]
+    assert not rules["select"]["refused"] and rules["select"]["attempts"][0]["runtime"] is None

@@ -105,8 +105,8 @@ def _rules(workflow: Any, args: Any) -> dict[str, Any]:
 
 def _rule(rule: Any, local: bool, args: Any) -> dict[str, Any]:
     attempts = [_resources(rule, attempt) for attempt in range(1, (args.retries or 0) + 2)]
-    submit, refused = "", ""
-    if args.executor == "slurm" and not local:
+    submit, refused = "", _fault(rule)
+    if args.executor == "slurm" and not local and not refused:
         try:
             submit = _submit(rule.name, attempts[0])
         except Exception as error:
@@ -123,16 +123,33 @@ def _rule(rule: Any, local: bool, args: Any) -> dict[str, Any]:
 
 def _resources(rule: Any, attempt: int) -> dict[str, Any]:
     """A rule's resources without a job: those that ask for its wildcards or inputs stay unknown."""
-    names = list(rule.resources)
-    unknown: set[str] = set()
-    for name in names:
-        try:
-            _expand(rule, attempt, {*names} - {name, "_cores"})
-        except Exception:
-            unknown.add(name)
+    unknown = {name for name in rule.resources if _trouble(rule, name, attempt)}
     resources = dict(_expand(rule, attempt, unknown).items())
     threads = resources.pop("_cores")
     return {"threads": threads, **{k: v for k, v in resources.items() if not UNTOLD.match(k)}}
+
+
+def _fault(rule: Any) -> str:
+    """What is wrong with the rule's resources whatever the job; empty where nothing is."""
+    troubles = filter(None, (_trouble(rule, name, 1) for name in rule.resources))
+    return next((str(trouble.__cause__ or trouble) for trouble in troubles if _is_fault(trouble)), "")
+
+
+def _trouble(rule: Any, name: str, attempt: int) -> Exception | None:
+    """Why a resource has no value before there is a job."""
+    try:
+        _expand(rule, attempt, {*rule.resources} - {name, "_cores"})
+    except Exception as error:
+        return error
+    return None
+
+
+def _is_fault(trouble: Exception) -> bool:
+    """Whether a job would meet it too: not where it misses wildcards or inputs, which are still empty."""
+    root: BaseException = trouble
+    while deeper := root.__cause__ or root.__context__:
+        root = deeper
+    return not isinstance(root, AttributeError | LookupError | OSError)
 
 
 def _capped(rule: Any, args: Any) -> dict[str, int]:
