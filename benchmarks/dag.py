@@ -3,8 +3,9 @@
 
     python benchmarks/dag.py [--quick] [--json FILE]
 
-The bare file has as many jobs and output files, in the same shape (prompts and models, generate, score,
-select, diagnose), and nothing but inputs, outputs and commands. What Winnow adds (logs, benchmarks,
+The bare file has as many jobs and output files, with the same inputs (prompts and models, generate, score,
+select, diagnose; a last rule that asks for all of them, so that a deleted one is made again), and nothing
+but inputs, outputs and commands. What Winnow adds (logs, benchmarks,
 resources, messages, parameters that are compared with the last run's, fingerprints of the code,
 environments) should cost at most 0.4 of the bare file's time: the goal that is printed beside each ratio.
 For the rerun, all outputs are there, with the metadata that Snakemake itself wrote, and both say "Nothing
@@ -43,6 +44,11 @@ rule all:
     input:
         expand("selected/step-{{step}}/{{alpha}}.jsonl", step={steps}, alpha={alphas}),
         expand("diagnostics/step-{{step}}/{{alpha}}.json", step={steps}, alpha={alphas}),
+        expand(
+            "{{stage}}/step-{{step}}/{{alpha}}/{{shard}}.block-{{block}}.jsonl",
+            stage=["completions", "scored"], step={steps}, alpha={alphas},
+            shard=SHARDS, block=range({blocks}),
+        ),
         expand("rest/{{job}}-0.txt", job=range({rest_jobs})),
 
 rule prompts:

@@ -13,9 +13,8 @@ use rule generate as generate_heldout with:
         "<benchmarks>/evaluation/{checkpoint}/completions/{shard}.block-{block}.jsonl"
     params:
         # What changes no text goes with the program, which is not recorded: changing it reruns nothing.
-        program=program("generate.py", speed_flags()),
+        program=program("generate.py", speed_flags(), of_input=model_flags),
         code=code("generate.py"),
-        models=model_flags,
         step="{checkpoint}",
         alpha="policy",
         num_rollout=config["evaluation"]["n"],

@@ -37,7 +37,7 @@ def dataset_flags(split):
     )
 
 
-def model_flags(wildcards, input):
+def model_flags(input):
     """--model_theta and --model_t, for the models that are inputs of the job."""
     return " ".join(
         f"--{name} {input[key]}"

@@ -20,9 +20,8 @@ rule generate:
         **job_resources("generate"),
     params:
         # What changes no text goes with the program, which is not recorded: changing it reruns nothing.
-        program=program("generate.py", speed_flags()),
+        program=program("generate.py", speed_flags(), of_input=model_flags),
         code=code("generate.py"),
-        models=model_flags,
         step="{step}",
         alpha="{alpha}",
         num_rollout=BLOCK_SIZE,
@@ -30,7 +29,7 @@ rule generate:
     message:
         "Drawing step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
     shell:
-        "{params.program} --prompts {input.prompts} {params.models}"
+        "{params.program} --prompts {input.prompts}"
         " --step {params.step} --alpha_method {params.alpha}"
         " --num_rollout {params.num_rollout} --block {wildcards.block} {params.drawing}"
         " --devices {resources.gpu} --gres={resources.gres}"

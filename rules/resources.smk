@@ -1,8 +1,11 @@
 # What a job asks of the machine or the cluster. Nothing here is a parameter: changing it reruns nothing.
 
 
-def program(name, *flags):
-    """The command that starts a program of scripts/: a function of the output, so that Snakemake records no path."""
+def program(name, *flags, of_input=None):
+    """The command that starts a program of scripts/: a function of the output, so that Snakemake records no path.
+
+    `flags` come behind it, and what `of_input` makes of the job's input.
+    """
     # With an environment of Snakemake's own making, that one's Python; else the one that a cluster's
     # user names, for a driver without torch; else the one that runs Snakemake, activated or not.
     methods = workflow.deployment_settings.deployment_method
@@ -10,6 +13,8 @@ def program(name, *flags):
     path = os.path.relpath(os.path.join(CHECKOUT, "scripts", name))
     # Told of the job's end, the shell would die of it and take the program along before that has stopped.
     command = " ".join(["trap : TERM;", shlex.quote(python), shlex.quote(path), *flags])
+    if of_input:
+        return lambda wildcards, input: f"{command} {of_input(input)}"
     return lambda wildcards, output: command
 
 

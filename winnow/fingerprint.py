@@ -11,8 +11,10 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 LIBRARY = Path(__file__).parent
 PLUMBING = frozenset(
@@ -113,68 +115,76 @@ def _beside(name: str, file: Path) -> Find:
 
 def _imports(path: Path, importer: str, find: Find) -> Iterator[tuple[str, Path]]:
     """The modules that a file imports, at its top or inside a function, and that `find` covers."""
-    for name in _imported(path, importer):
-        if name != importer and (file := find(name)):
-            yield name, file
-
-
-# A pipeline asks for ten programs that share their modules: each file is read once, and walked once.
-@functools.cache
-def _imported(path: Path, importer: str) -> tuple[str, ...]:
-    """All names that a file's import statements may mean, in order."""
     package = importer.split(".") if path.name == "__init__.py" else importer.split(".")[:-1]
-    names: list[str] = []
-    for node in _nodes(path):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) + 1 - node.level] if node.level else []
-            module = ".".join([*above, *([node.module] if node.module else [])])
-            names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return tuple(dict.fromkeys(names))
+    for level, module, names in _read(path, _is_ours(importer) or not importer).imports:
+        above = package[: len(package) + 1 - level] if level else []
+        origin = ".".join([*above, *([module] if module else [])])
+        for name in (origin, *(f"{origin}.{name}" for name in names)):
+            if name and name != importer and (file := find(name)):
+                yield name, file
 
 
-@functools.cache
-def _nodes(path: Path) -> tuple[ast.AST, ...]:
-    """The syntax tree of a file, itself first, then all of its nodes."""
-    return tuple(ast.walk(_tree(path)))
-
-
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), str(path))
-
-
-@functools.cache
 def _code(path: Path) -> str:
-    # What is dropped holds no import: the nodes serve `_imported` before and after.
-    nodes = _nodes(path)
-    _drop_docstrings(nodes)
-    for node in nodes:
-        if isinstance(node, ast.Call):
-            _drop_words(node)
-    return ast.unparse(nodes[0])
+    return _read(path, True).code
 
 
-@functools.cache
 def _user_code(path: Path) -> str:
     # What speaks to people in our modules may be a prompt or a detail in a user's: only docstrings go.
-    tree = _tree(path)
-    _drop_docstrings(ast.walk(tree))
-    return ast.unparse(tree)
+    return _read(path, False).code
 
 
-def _drop_docstrings(nodes: Iterable[ast.AST]) -> None:
-    for node in nodes:
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A file's code, and (level, module, names) of each of its import statements."""
+
+    code: str
+    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+
+
+# Every start of Snakemake asks for ten programs that share their modules: each is read and walked once,
+# by hand: `ast.walk` and `ast.unparse` take twice as long.
+@functools.cache
+def _read(path: Path, ours: bool) -> _Reading:
+    words: list[str] = []
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
+    _write(ast.parse(path.read_bytes(), str(path)), words.append, imports, ours)
+    return _Reading(" ".join(words), tuple(imports))
+
+
+def _write(node: ast.AST, put: Callable[[str], None], imports: list[Any], ours: bool) -> None:
+    """Append a node and all below it; what is empty is left out, so that a newer Python writes the same."""
+    if isinstance(node, ast.Import):
+        imports += [(0, alias.name, ()) for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+    elif isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
+    elif ours and isinstance(node, ast.Call):
+        _drop_words(node)
+    put(f"({node.__class__.__name__}")
+    for name in node._fields:
+        value = None if name in UNSAID else getattr(node, name, None)
+        if value is None or value == []:
+            continue
+        put(f"{name}=")
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, ast.AST):
+                _write(item, put, imports, ours)
+            else:
+                put(repr(item))
+    put(")")
+
+
+UNSAID = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+"""Fields of syntax trees that say nothing that their place does not."""
 
 
 def _drop_words(call: ast.Call) -> None:
     """Leave out what a call only says to people: help texts, error messages, log lines."""
     call.keywords = [k for k in call.keywords if k.arg not in ("help", "description")]
     speaks = isinstance(call.func, ast.Name) and call.func.id == "UserError"
-    logs = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "log"
-    if speaks or logs:
+    logger = call.func.value if isinstance(call.func, ast.Attribute) else None
+    if speaks or (isinstance(logger, ast.Name) and logger.id == "log"):
         call.args, call.keywords = [], []
 
 
