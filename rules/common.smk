@@ -1,6 +1,7 @@
 # The checked config, and the small functions that the rules share. What is more than glue lives in winnow/.
 
 import copy
+import inspect
 import json
 import re
 import shlex
@@ -34,6 +35,12 @@ LAYOUT = Layout("<results>", tuple(winnow_config.round_arms(config)))
 ARMS = dict(winnow_config.arms(config))
 TRAINED = [arm for arm, trained in ARMS.items() if trained]
 BLOCK_SIZE = config["generation"]["block_size"]
+
+
+def signed(function):
+    """The function with its signature at hand: for each job, Snakemake asks each function for it several times."""
+    function.__signature__ = inspect.signature(function)
+    return function
 
 
 def code(program):

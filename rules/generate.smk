@@ -3,7 +3,7 @@
 
 rule generate:
     input:
-        unpack(lambda wildcards: models_of(wildcards.step, wildcards.alpha)),
+        unpack(signed(lambda wildcards: models_of(wildcards.step, wildcards.alpha))),
         prompts="<results>/prompts/train/{shard}.jsonl",
     output:
         completions="<results>/completions/train/step-{step}/{alpha}/{shard}.block-{block}.jsonl",

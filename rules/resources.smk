@@ -14,8 +14,8 @@ def program(name, *flags, of_input=None):
     # Told of the job's end, the shell would die of it and take the program along before that has stopped.
     command = " ".join(["trap : TERM;", shlex.quote(python), shlex.quote(path), *flags])
     if of_input:
-        return lambda wildcards, input: f"{command} {of_input(input)}"
-    return lambda wildcards, output: command
+        return signed(lambda wildcards, input: f"{command} {of_input(input)}")
+    return signed(lambda wildcards, output: command)
 
 
 def threads_of(stage):
@@ -40,7 +40,7 @@ def job_resources(stage):
 
 def grown(amount):
     """An amount that grows with each attempt: what ran out of time or memory gets more."""
-    return lambda wildcards, attempt: amount * attempt
+    return signed(lambda wildcards, attempt: amount * attempt)
 
 
 def gpu_resources(count, model, nodes):
