@@ -85,7 +85,7 @@ def test_config_merges_deeply_and_keeps_types(answers: dict[str, Outcome]) -> No
     drawn = [command for command in commands(outcome, "generate") if "/train/" in command]
     assert len(drawn) == outcome.jobs["generate"] + outcome.jobs["generate_qstar"] == 6
     for command in drawn:
-        assert "--temperature 0.5 " in command
+        assert "--temperature=0.5 " in command
         assert "--max_new_tokens=48" in command
         assert "--dtype=float64" in command
     # The run's own config file still holds.
