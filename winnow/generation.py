@@ -156,7 +156,6 @@ def _completion(
     sampler: OptimalSampler,
     save_token_ids: bool,
 ) -> Completion:
-    failed = drawn.finish_reason == "failed"
     return Completion(
         id=drawn.row.id,
         prompt_id=missing.prompt.id,
@@ -171,5 +170,5 @@ def _completion(
         model=block.model,
         teacher=block.teacher,
         token_ids=drawn.token_ids if save_token_ids else None,
-        detail="the model gave NaN logits" if failed else None,
+        detail=drawn.detail,
     )

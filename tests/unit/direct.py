@@ -30,11 +30,20 @@ def ask(student: str, teacher: str | None = None, name: str = "p") -> Prompt:
     return Prompt(name, [{"role": "user", "content": student}], shown)
 
 
-def sampler(student: Path, teacher: Path | None, alpha: str, length: int = 4, **parameters) -> OptimalSampler:
+def sampler(
+    student: Path,
+    teacher: Path | None,
+    alpha: str,
+    length: int = 4,
+    draft_tokens: int | None = None,
+    **parameters,
+) -> OptimalSampler:
     """A sampler in float64; models are read once a session, and nothing else is shared."""
     chosen = SamplingParameters(max_new_tokens=length, **parameters)
     with patch.object(samplers, "load", _load):
-        return OptimalSampler(student, teacher, alpha, parameters=chosen, dtype="float64")
+        return OptimalSampler(
+            student, teacher, alpha, parameters=chosen, dtype="float64", draft_tokens=draft_tokens
+        )
 
 
 def samples(source: OptimalSampler, prompt: Prompt, count: int) -> list[Row]:
@@ -134,6 +143,17 @@ def replay(
         q, weight, metrics = next_token(student, teacher, prompt, alpha, [tokens], temperature)
         for name, values in {"alpha": weight, **metrics}.items():
             seen.setdefault(name, []).append(float(values[0]))
-        below = np.cumsum(q[0]) <= uniform(seed, len(tokens), 0) * q[0].sum()
-        tokens = (*tokens, int(below.sum()))
+        drafter = {"policy": (q, 0), "teacher": (q, 0)}.get(alpha)
+        if drafter is None:
+            drafter = next_token(student, teacher, prompt, "policy", [tokens], temperature)[:1]
+        p, place = drafter[0][0], len(tokens)
+        token = _inverse(p, uniform(seed, place, 0))
+        if uniform(seed, place, 1) >= q[0][token] / p[token]:
+            token = _inverse(np.maximum(q[0] - p, 0.0), uniform(seed, place, 2))
+        tokens = (*tokens, token)
     return tokens, seen
+
+
+def _inverse(weights: np.ndarray, number: float) -> int:
+    """The token at which the weights' running sum passes a share of the whole."""
+    return int((np.cumsum(weights) <= number * weights.sum()).sum())

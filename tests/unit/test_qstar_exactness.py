@@ -8,6 +8,8 @@ import pytest
 from chi_square import goodness
 from direct import ask, enumerate_all, replay, sampler, samples
 
+from winnow.arms import Alpha
+
 DRAWS = 20_000
 ARMS = ("policy", "teacher", "fixed-0.3", "kl_symmetry", "entropy")
 ASK = ask("ab", "dcabc")
@@ -27,9 +29,9 @@ def check_distribution(student, teacher, alpha, longest=4, temperature=1.0, prom
     assert goodness([drawn[tokens] for tokens in expected], list(expected.values())) > 1e-4
 
 
-def check_replay(student, teacher, alpha, temperature=0.7, longest=12):
+def check_replay(student, teacher, alpha, temperature=0.7, longest=12, draft_tokens=None):
     """Token by token what a seed determines, in a batch of prompts of many lengths."""
-    source = sampler(student, teacher, alpha, longest, temperature=temperature)
+    source = sampler(student, teacher, alpha, longest, draft_tokens, temperature=temperature)
     prompts = [ask("a"), ask("abcd", "b", "q"), ask("", "abca", "r"), ask("dd", "ccc", "s")]
     rows = [(prompt, row) for prompt in prompts for row in samples(source, prompt, 4)]
     drawn = {entry.row.id: entry for entry in source.draw([row for _, row in rows], batch_size=7)}
@@ -68,9 +70,11 @@ def test_temperature_comes_before_the_mixture(student, teacher, alpha):
     check_distribution(student, teacher, alpha, longest=2, temperature=2.0)
 
 
+@pytest.mark.parametrize("depth", [None, 1, 2, 3, 5])
 @pytest.mark.parametrize("alpha", [*ARMS, "ess_balance"])
-def test_each_seed_determines_its_completion_and_diagnostics(student, teacher, alpha):
-    check_replay(student, teacher, alpha)
+def test_each_seed_determines_its_completion_and_diagnostics(student, teacher, alpha, depth):
+    if depth is None or Alpha.parse(alpha).needs_both:
+        check_replay(student, teacher, alpha, draft_tokens=depth)
 
 
 def test_one_model_with_two_prompts(student):

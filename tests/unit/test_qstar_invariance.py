@@ -14,16 +14,14 @@ from safetensors.torch import load_file, save_file
 from winnow.errors import UserError
 from winnow.qstar import sampler as samplers
 from winnow.qstar.decoder import Decoder
-from winnow.qstar.engine import _Batch as Batch
 from winnow.qstar.sampler import PromptTooLong
-from winnow.qstar.scheduler import batches
 
 PROMPTS = [ask("abcd"[: i % 5] * (1 + i % 3), "dcba"[i % 4 :] * (1 + i % 2), f"p{i}") for i in range(9)]
 
 
-def completions(student, teacher, alpha, batch_size, order=0, count=3, **parameters):
+def completions(student, teacher, alpha, batch_size, order=0, count=3, depth=None, **parameters):
     """Token ids, reason and diagnostics by id."""
-    source = sampler(student, teacher, alpha, 16, **parameters)
+    source = sampler(student, teacher, alpha, 16, depth, **parameters)
     rows = [row for prompt in PROMPTS for row in samples(source, prompt, count)]
     if order:
         random.Random(order).shuffle(rows)
@@ -42,6 +40,20 @@ def check_invariance(student, teacher, alpha, runs=((7, 0), (7, 1), (32, 2))):
 @pytest.mark.parametrize("alpha", ["policy", "teacher", "fixed-0.3", "kl_symmetry", "entropy"])
 def test_batches_and_order_change_nothing(student, teacher, alpha):
     check_invariance(student, teacher, alpha)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"top_k": 3}, {"top_p": 0.8, "temperature": 1.5}], ids=str)
+def test_the_depth_of_drafts_changes_nothing(student, teacher, parameters):
+    alone = completions(student, teacher, "kl_symmetry", 1, depth=1, **parameters)
+    for depth, slots in [(2, 5), (3, 27), (4, 8), (8, 3)]:
+        assert completions(student, teacher, "kl_symmetry", slots, depth=depth, **parameters) == alone
+
+
+def test_two_prompts_of_one_model_are_as_two_models(student, tmp_path):
+    shutil.copytree(student, tmp_path / "same")
+    together = completions(student, None, "kl_symmetry", 7)
+    assert completions(student, tmp_path / "same", "kl_symmetry", 7, depth=1) == together
+    assert completions(student, tmp_path / "same", "kl_symmetry", 7, depth=3) == together
 
 
 def test_more_samples_change_nothing(student, teacher):
@@ -134,33 +146,38 @@ def test_models_of_other_tokens_are_refused(student, save_model, tmp_path):
     assert sampler(student, other, "teacher").theta is None
 
 
-def test_a_row_that_turns_to_nan_fails_and_leaves_the_others_alone(student, teacher, monkeypatch):
-    source = sampler(student, teacher, "kl_symmetry", 16)
-    rows = samples(source, ask("ab"), 12)
-    undisturbed = {entry.row.id: entry for entry in source.draw(rows, 12)}
-    victim = next(
-        i for i, row in enumerate(next(batches(rows, 12))) if len(undisturbed[row.id].token_ids) > 4
-    )
-    step, calls = Decoder.step, []
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("whose", ["student", "teacher"])
+def test_a_row_that_turns_to_nan_fails_and_leaves_the_others_alone(
+    student, teacher, monkeypatch, whose, depth
+):
+    """Others in its batch, and those that come into its slot after it, whose cache it has poisoned."""
+    source = sampler(student, teacher, "kl_symmetry", 16, depth)
+    rows = [row for prompt in PROMPTS for row in samples(source, prompt, 4)]
+    undisturbed = {entry.row.id: entry for entry in source.draw(rows, 6)}
+    logits, calls = Decoder._logits, []
 
-    def poisoned(self, tokens):
-        logits = step(self, tokens).clone()
-        calls.append(1)
-        if len(calls) == 1:
-            # For one token only: what comes after looks sound again.
-            logits[victim] = torch.nan
-        return logits
+    def poisoned(self, ids, *rest, **options):
+        found = logits(self, ids, *rest, **options)
+        if self._model is getattr(source, {"student": "theta", "teacher": "t"}[whose]).model:
+            calls.append(1)
+            if len(calls) == 8:
+                # For one token of one row only: what comes after looks sound again, but for the cache.
+                found[2, -1] = torch.nan
+                for keys, values in self._cache._layers:
+                    keys[2, :, -5:], values[2] = torch.nan, torch.nan
+        return found
 
-    monkeypatch.setattr(Decoder, "step", poisoned)
-    monkeypatch.setattr(Batch, "compact", lambda self: None)
+    monkeypatch.setattr(Decoder, "_logits", poisoned)
     failed = []
-    for entry in source.draw(rows, 12):
+    for entry in source.draw(rows, 6):
         if entry.finish_reason == "failed":
-            failed.append(entry.row.id)
+            failed.append(entry)
             assert entry.token_ids == []
         else:
             assert entry.token_ids == undisturbed[entry.row.id].token_ids
-    assert len(failed) == 1
+    [one] = failed
+    assert (source.theta if whose == "student" else source.t).name in one.detail
 
 
 @pytest.mark.parametrize("whose", ["student", "teacher"])

@@ -121,20 +121,20 @@ def test_never_draws_a_token_of_probability_zero(seed, uniform, masked):
     log_q[0, list(masked)] = -torch.inf
     log_q = log_q.log_softmax(dim=1)
     for row in (log_q, log_q.float()):
-        token = draw(row, torch.tensor([uniform], dtype=torch.float64)).item()
+        token = draw(row.exp(), torch.tensor([uniform], dtype=torch.float64)).item()
         assert row[0, token] > -torch.inf
 
 
 def test_draws_by_the_inverse_distribution_function():
     log_q = torch.tensor([[0.0, 0.5, 0.0, 0.25, 0.25, 0.0]], dtype=torch.float64).log()
     for uniform, token in [(0.0, 1), (0.4999, 1), (0.5, 3), (0.7499, 3), (0.75, 4), (LAST, 4)]:
-        assert draw(log_q, torch.tensor([uniform], dtype=torch.float64)).item() == token
+        assert draw(log_q.exp(), torch.tensor([uniform], dtype=torch.float64)).item() == token
 
 
 def test_each_row_has_its_own_number():
     log_q = torch.full((3, 4), 0.25, dtype=torch.float64).log()
     numbers = torch.tensor([0.9, 0.1, 0.6], dtype=torch.float64)
-    assert draw(log_q, numbers).tolist() == [3, 0, 2]
+    assert draw(log_q.exp(), numbers).tolist() == [3, 0, 2]
 
 
 def test_the_draws_follow_q():
@@ -142,8 +142,8 @@ def test_the_draws_follow_q():
     log_q[0, 5] = -torch.inf
     log_q = log_q.log_softmax(dim=1)
     count = 200_000
-    numbers = uniforms(torch.arange(count), torch.zeros(count, dtype=torch.int64), Role.DRAW)
-    tokens = torch.cat([draw(log_q.expand(10_000, -1), part) for part in numbers.split(10_000)])
+    numbers = uniforms(torch.arange(count), torch.zeros(count, dtype=torch.int64), Role.DRAFT)
+    tokens = torch.cat([draw(log_q.exp().expand(10_000, -1), part) for part in numbers.split(10_000)])
     assert goodness(torch.bincount(tokens, minlength=12).tolist(), log_q.exp()[0].tolist()) > 1e-3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from winnow.errors import UserError
 from winnow.qstar import SamplingParameters, diagnostics
 from winnow.qstar.alpha import solve_alpha
-from winnow.qstar.scheduler import Row, batches
+from winnow.qstar.scheduler import Row, Slots
 from winnow.qstar.vocabulary import common_width
 
 MAP = {"a": 0, "b": 1, "c": 2}
@@ -38,35 +39,69 @@ def test_other_maps_are_refused(other, message):
     assert message in error.value.found
 
 
-rows = st.lists(
-    st.tuples(st.integers(1, 5), st.none() | st.integers(1, 3)).map(
-        lambda lengths: ((7,) * lengths[0], None if lengths[1] is None else (7,) * lengths[1])
-    ),
-    max_size=30,
-)
+def passing(entries, count, lengths):
+    """Let rows pass through slots, each for so many rounds; (slot, row) of each, in order."""
+    slots, order, left = Slots(iter(entries), count), [], {}
+    assert slots.longest == ([max(len(row.prompt) + row.max_new_tokens for row in entries)] if entries else [])
+    while slots:
+        admitted = slots.fill()
+        moves = slots.close()
+        assert not {slot for slot, _ in admitted} & {slot for move in moves for slot in move}
+        for slot, row in admitted:
+            left[row.id] = lengths[row.id]
+            assert slots.active[slot].row is row
+        order += admitted
+        assert len(slots.active) <= count
+        for sequence in slots.active:
+            left[sequence.row.id] -= 1
+            if not left[sequence.row.id]:
+                sequence.finish_reason = "stop"
+    return order
 
 
-@given(rows, st.integers(1, 8))
-def test_batches_hold_each_row_once_the_longest_first(prompts, size):
-    entries = [Row(f"{i:02d}", i, student, teacher, 4) for i, (student, teacher) in enumerate(prompts)]
-    found = list(batches(iter(entries), size))
-    assert all(len(batch) == size for batch in found[:-1])
-    assert all(0 < len(batch) <= size for batch in found)
-    flat = [row for batch in found for row in batch]
-    assert sorted(flat, key=lambda row: row.id) == entries
-    lengths = [len(row.prompt) for row in flat]
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 6)), max_size=30), st.integers(1, 8))
+def test_each_row_passes_once_the_longest_first(shapes, count):
+    entries = [Row(f"{i:02d}", i, (7,) * length, None, 4) for i, (length, _) in enumerate(shapes)]
+    order = passing(entries, count, {row.id: rounds for row, (_, rounds) in zip(entries, shapes, strict=True)})
+    assert sorted((row for _, row in order), key=lambda row: row.id) == entries
+    lengths = [len(row.prompt) for _, row in order]
     assert lengths == sorted(lengths, reverse=True)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=12))
+def test_gaps_are_closed_from_behind(ended):
+    slots = Slots([Row(str(i), i, (7,), None, 4) for i in range(len(ended))], len(ended))
+    slots.fill()
+    for sequence, over in zip(slots.active, ended, strict=True):
+        sequence.finish_reason = "stop" if over else None
+    held = [sequence.row.id for sequence in slots.active]
+    for source, target in slots.close():
+        held[target] = held[source]
+    going = [sequence.row.id for sequence in slots.active]
+    assert held[: len(going)] == going
+    assert len(going) == ended.count(False)
+    assert all(sequence.finish_reason is None for sequence in slots.active)
+
+
+def test_a_restart_puts_back_what_is_in_progress():
+    entries = [Row(str(i), i, (7,), None, 4) for i in range(5)]
+    slots = Slots(entries, 4)
+    slots.fill()
+    slots.active[1].finish_reason = "stop"
+    slots.restart(2)
+    assert (slots.count, len(slots), slots.active) == (2, 4, [])
+    assert [row.id for _, row in slots.fill()] == ["0", "2"]
 
 
 def test_the_samples_of_a_prompt_stay_together():
     entries = [Row(f"{i}", i, ((1, 2), (2, 1))[i % 2], None, 4) for i in range(12)]
-    for batch in batches(entries, 6):
-        assert len({row.prompt for row in batch}) == 1
+    order = [row.prompt for _, row in passing(entries, 6, {row.id: 1 for row in entries})]
+    assert order == sorted(order)
 
 
-def metrics(**columns) -> torch.Tensor:
+def metrics(**columns) -> np.ndarray:
     count = len(next(iter(columns.values())))
-    return torch.tensor([columns.get(name, [0.0] * count) for name in diagnostics.METRICS]).T
+    return np.array([columns.get(name, [0.0] * count) for name in diagnostics.METRICS]).T
 
 
 def test_mean_and_deviation_over_the_tokens():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -12,6 +14,8 @@ from winnow.qstar.alpha import AlphaSolution
 
 METRICS = ("alpha", "ess_ratio", "kl_theta", "kl_t", "neg_log_z", "beta")
 """α; ess_θ/ess_t; KL(q*‖π_θ) and KL(q*‖π_t) in nats; −log Z in nats; Σ min(q*, π_θ)."""
+
+Values = npt.NDArray[np.float64]
 
 
 def stack(solution: AlphaSolution) -> Tensor:
@@ -29,30 +33,30 @@ def stack(solution: AlphaSolution) -> Tensor:
     )
 
 
-def summarize(values: Tensor) -> dict[str, Any]:
+def summarize(values: Values) -> dict[str, Any]:
     """Mean and (population) deviation of each metric over one completion's own tokens.
 
     Args:
-        values: [tokens, len(METRICS)], without anything after the end-of-sequence token.
+        values: [tokens, len(METRICS)] float64, without anything after the end-of-sequence token.
 
     Tokens at which a metric is infinite are left out of its mean: the KL divergences where the two
     models share no token (counted in `disjoint_tokens`), the ESS ratio also where one model masks
     what q* supports. `alpha_values` has α at each token.
     """
-    values = values.double()
-    finite = torch.isfinite(values)
-    count = finite.sum(dim=0)
-    filled = values.where(finite, 0.0)
-    mean = filled.sum(dim=0) / count
-    deviation = ((filled - mean).square() * finite).sum(dim=0).div(count).sqrt()
+    finite = np.isfinite(values)
+    count = finite.sum(axis=0)
+    filled = np.where(finite, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(axis=0) / count
+        deviation = np.sqrt((np.square(filled - mean) * finite).sum(axis=0) / count)
     summary: dict[str, Any] = {"tokens": len(values)}
     for index, name in enumerate(METRICS):
-        summary[f"{name}_mean"] = _number(mean[index].item())
-        summary[f"{name}_std"] = _number(deviation[index].item())
+        summary[f"{name}_mean"] = _number(mean[index])
+        summary[f"{name}_std"] = _number(deviation[index])
     summary["disjoint_tokens"] = int((~finite[:, METRICS.index("kl_theta")]).sum())
     summary["alpha_values"] = [round(value, 4) for value in values[:, 0].tolist()]
     return summary
 
 
 def _number(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+    return round(float(value), 6) if math.isfinite(value) else None

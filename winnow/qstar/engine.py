@@ -1,11 +1,13 @@
-"""The engine: draw completions from q*, both models in step, one token a round.
+"""The engine: rows pass through slots, and each round gives every slot some tokens of q*.
 
-This is speculative decoding's K = 1: exact for every α, at the price of one pass of each model for
-each token.
+A token depends on its seed, its place and the tokens before it, and on nothing else: not on the batch,
+the slot, or how many tokens were drafted in one round.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +17,16 @@ from torch import Tensor
 
 from winnow.arms import Alpha
 from winnow.qstar import diagnostics
-from winnow.qstar.decoder import Decoder
+from winnow.qstar.acceptance import Settled, settle
+from winnow.qstar.controller import Controller
+from winnow.qstar.diagnostics import Values
 from winnow.qstar.mixture import draw, log_probabilities, mix, truncate
 from winnow.qstar.parameters import SamplingParameters
+from winnow.qstar.proposals import Proposal, Proposer
 from winnow.qstar.randomness import Role, as_seeds, uniforms
-from winnow.qstar.scheduler import Row, batches
+from winnow.qstar.scheduler import Row, Sequence, Slots
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,139 +37,174 @@ class Drawn:
         row: what was asked for.
         token_ids: its tokens, the end-of-sequence token included when it was drawn.
         finish_reason: `stop`, `length`, or `failed` where a model gave NaN.
-        diagnostics: see `diagnostics.summarize`; None where one model ran.
+        metrics: of each token, [tokens, len(diagnostics.METRICS)]; None where one model ran.
+        detail: which model failed; None otherwise.
     """
 
     row: Row
     token_ids: list[int]
     finish_reason: str
-    diagnostics: dict[str, Any] | None
+    metrics: Values | None
+    detail: str | None = None
+
+    @property
+    def diagnostics(self) -> dict[str, Any] | None:
+        """See `diagnostics.summarize`; None where one model ran, or failed."""
+        return None if self.metrics is None else diagnostics.summarize(self.metrics)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round gave, on the host.
+
+    Attributes:
+        tokens: new tokens of each row.
+        accepted: how many of them were drafts.
+        metrics: [rows, K, len(METRICS)]; None where one model ran.
+        broken: for each row, which model gave NaN for one of these tokens; None where none did.
+    """
+
+    tokens: list[list[int]]
+    accepted: list[int]
+    metrics: Values | None
+    broken: list[str | None]
 
 
 class Engine:
-    """Draws batches of rows.
+    """Draws rows through the slots of a proposer.
 
     Args:
-        first: the decoder of the student, or of the one model that runs.
-        second: the teacher's decoder where q* mixes both, else None.
+        proposer: the models, how they are run.
+        controller: how deep they draft.
         alpha: how to mix.
         parameters: how to draw.
         eos_ids: ids that end a row.
+        names: of the models, for messages; the second is the teacher where both run.
     """
 
     def __init__(
         self,
-        first: Decoder,
-        second: Decoder | None,
+        proposer: Proposer,
+        controller: Controller,
         alpha: Alpha,
         parameters: SamplingParameters,
         eos_ids: frozenset[int],
-        device: str,
+        names: tuple[str, ...],
+        with_diagnostics: bool = True,
     ) -> None:
-        self._first, self._second = first, second
+        self._proposer, self.controller = proposer, controller
         self._alpha, self._parameters = alpha, parameters
-        self._device = device
-        self._eos = torch.tensor(sorted(eos_ids), device=device)
-
-    def run(self, rows: Iterable[Row], batch_size: int) -> Iterator[Drawn]:
-        """Yield each completion as soon as it is finished, in no particular order."""
-        for batch in batches(rows, batch_size):
-            yield from self._run_batch(batch)
+        self._eos, self._names = eos_ids, names
+        self._with_diagnostics = with_diagnostics
 
     @torch.inference_mode()
-    def _run_batch(self, batch: list[Row]) -> Iterator[Drawn]:
-        state = _Batch(batch, self._device)
-        first = self._prefill(self._first, [row.prompt for row in batch])
-        second = None
-        if self._second is not None:
-            second = self._prefill(self._second, [row.teacher_prompt or () for row in batch])
-        while True:
-            log_q, metrics = self._distribution(first, second)
-            tokens = self._draw(log_q, state.seeds, state.length)
-            broken = torch.isnan(log_q[:, 0])
-            stopped = torch.isin(tokens, self._eos)
-            state.append(tokens, metrics)
-            finished = stopped | broken | (state.length >= state.limits)
-            done = state.open & finished
-            # The one host synchronisation of a round.
-            if bool(done.any()):
-                yield from state.collect(done, stopped, broken)
-                state.open &= ~finished
-                if not bool(state.open.any()):
-                    return
-                kept = state.compact()
-                if kept is not None:
-                    tokens = tokens[kept]
-                    self._first.keep(kept)
-                    if self._second is not None:
-                        self._second.keep(kept)
-            first = self._first.step(tokens)
-            second = None if self._second is None else self._second.step(tokens)
+    def run(self, slots: Slots) -> Iterator[Drawn]:
+        """Yield each completion as soon as it is finished, in no particular order."""
+        while slots:
+            admitted = slots.fill()
+            for source, target in slots.close():
+                self._proposer.move(source, target)
+            if not slots.active:
+                return
+            if admitted:
+                self._proposer.admit([(slot, row.prompts) for slot, row in admitted])
+            yield from self._advance(slots.active)
 
-    def _prefill(self, decoder: Decoder, prompts: list[tuple[int, ...]]) -> Tensor:
-        distinct = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
-        rows = torch.tensor([distinct[prompt] for prompt in prompts], device=self._device)
-        return decoder.prefill([list(prompt) for prompt in distinct], rows)
+    def _advance(self, active: list[Sequence]) -> Iterator[Drawn]:
+        depth = self.controller.choose(len(active))
+        start = time.perf_counter()
+        found = self._round(active, depth)
+        self.controller.observe(len(active), depth, time.perf_counter() - start, found.accepted)
+        self._proposer.advance([len(tokens) for tokens in found.tokens])
+        for slot, sequence in enumerate(active):
+            metrics = None if found.metrics is None else found.metrics[slot]
+            self._take(sequence, found.tokens[slot], metrics, found.broken[slot])
+            if sequence.finish_reason == "failed":
+                self._proposer.clear(slot)
+            if sequence.finish_reason is not None:
+                yield _drawn(sequence)
 
-    def _distribution(self, first: Tensor, second: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """log q* after truncation, [rows, vocabulary], and the metrics of the untruncated q*."""
-        temperature = self._parameters.temperature
-        log_q, metrics = log_probabilities(first, temperature), None
-        if second is not None:
-            log_t = log_probabilities(second, temperature).to(log_q.device)
-            log_q, solution = mix(log_q, log_t, self._alpha)
-            metrics = diagnostics.stack(solution)
-        return truncate(log_q, self._parameters.top_k, self._parameters.top_p), metrics
-
-    def _draw(self, log_q: Tensor, seeds: Tensor, length: int) -> Tensor:
-        if self._parameters.temperature == 0:
-            return log_q.argmax(dim=-1)
-        position = torch.full_like(seeds, length)
-        return draw(log_q, uniforms(seeds, position, Role.DRAW)).clamp_min(0)
-
-
-class _Batch:
-    """The rows that are being decoded, their tokens and metrics so far."""
-
-    def __init__(self, rows: list[Row], device: str) -> None:
-        self.rows = rows
-        self.seeds = as_seeds([row.seed for row in rows], device)
-        self.limits = torch.tensor([row.max_new_tokens for row in rows], device=device)
-        self.open = torch.ones(len(rows), dtype=torch.bool, device=device)
-        self.length = 0
-        self._tokens: list[Tensor] = []
-        self._metrics: list[Tensor] = []
-
-    def append(self, tokens: Tensor, metrics: Tensor | None) -> None:
-        """Add one token [rows], and its metrics, to every row."""
-        self._tokens.append(tokens)
+    def _take(self, sequence: Sequence, tokens: list[int], metrics: Values | None, broken: str | None) -> None:
+        """Add a round's tokens up to the end of the completion."""
+        if broken is not None:
+            sequence.finish_reason = "failed"
+            sequence.detail = f"{broken} gave NaN logits for token {len(sequence.tokens) + 1} or one soon after"
+            return
+        room = sequence.row.max_new_tokens - len(sequence.tokens)
+        taken = tokens[:room]
+        ends = [place for place, token in enumerate(taken) if token in self._eos]
+        if ends:
+            taken = taken[: ends[0] + 1]
+            sequence.finish_reason = "stop"
+        elif len(taken) == room:
+            sequence.finish_reason = "length"
+        sequence.tokens += taken
         if metrics is not None:
-            self._metrics.append(metrics)
-        self.length += 1
+            sequence.metrics.append(metrics[: len(taken)])
 
-    def collect(self, done: Tensor, stopped: Tensor, broken: Tensor) -> Iterator[Drawn]:
-        """The rows that ended with this token."""
-        chosen = done.nonzero().flatten()
-        tokens = torch.stack(self._tokens, dim=1)[chosen].tolist()
-        metrics = torch.stack(self._metrics, dim=1)[chosen].cpu() if self._metrics else None
-        for place, index in enumerate(chosen.tolist()):
-            reason = "failed" if broken[index] else "stop" if stopped[index] else "length"
-            summary = None if metrics is None or reason == "failed" else metrics[place]
-            yield Drawn(
-                row=self.rows[index],
-                token_ids=[] if reason == "failed" else tokens[place],
-                finish_reason=reason,
-                diagnostics=None if summary is None else diagnostics.summarize(summary),
-            )
+    def _round(self, active: list[Sequence], depth: int) -> Round:
+        device = self._proposer.device
+        seeds = as_seeds([sequence.row.seed for sequence in active], device)
+        positions = torch.tensor([len(sequence.tokens) for sequence in active], device=device)
 
-    def compact(self) -> Tensor | None:
-        """Drop the finished rows once a quarter is finished; the kept indices, or None."""
-        finished = int((~self.open).sum())
-        if finished * 4 < len(self.rows):
-            return None
-        kept = self.open.nonzero().flatten()
-        self.rows = [self.rows[index] for index in kept.tolist()]
-        self.seeds, self.limits, self.open = self.seeds[kept], self.limits[kept], self.open[kept]
-        self._tokens = [tokens[kept] for tokens in self._tokens]
-        self._metrics = [metrics[kept] for metrics in self._metrics]
-        return kept
+        def choose(logits: Tensor, place: int) -> tuple[Tensor, Tensor]:
+            log_p = self._truncate(log_probabilities(logits, self._parameters.temperature))
+            return draw(log_p.exp(), uniforms(seeds, positions + place, Role.DRAFT)), log_p
+
+        proposal = self._proposer.propose([sequence.last for sequence in active], depth, choose)
+        if proposal.second is None:
+            return self._alone(proposal)
+        return self._mixed(proposal, seeds, positions)
+
+    def _alone(self, proposal: Proposal) -> Round:
+        broken = torch.isnan(proposal.log_draft[:, :, 0]).any(dim=1)
+        tokens = proposal.drafts.tolist()
+        names = [self._names[0] if nan else None for nan in broken.tolist()]
+        return Round(tokens, [1] * len(tokens), None, names)
+
+    def _mixed(self, proposal: Proposal, seeds: Tensor, positions: Tensor) -> Round:
+        rows, depth = proposal.drafts.shape
+        temperature = self._parameters.temperature
+        assert proposal.second is not None
+        log_theta = log_probabilities(proposal.first.flatten(0, 1), temperature)
+        log_t = log_probabilities(proposal.second.flatten(0, 1), temperature)
+        log_q, solution = mix(log_theta, log_t, self._alpha)
+        metrics = diagnostics.stack(solution).view(rows, depth, -1)
+        log_q = self._truncate(log_q).view(rows, depth, -1)
+        places = positions[:, None] + torch.arange(depth, device=positions.device)
+        settled = settle(proposal.drafts, proposal.log_draft, log_q, seeds, places)
+        emitted = torch.arange(depth, device=positions.device) < settled.counts[:, None]
+        broken = [
+            (torch.isnan(logs[:, 0]).view(rows, depth) & emitted).any(dim=1) for logs in (log_theta, log_t)
+        ]
+        return self._told(settled, broken, metrics)
+
+    def _told(self, settled: Settled, broken: list[Tensor], metrics: Tensor) -> Round:
+        """All that the host has to know, in one copy: the one synchronisation of a round."""
+        rows, depth = settled.tokens.shape
+        whole = torch.stack([settled.counts, settled.accepted, *broken], dim=1)
+        numbers = torch.cat([whole, settled.tokens], dim=1)
+        packed = torch.cat([numbers.double(), metrics.double().flatten(1)], dim=1).cpu()
+        told = packed[:, : numbers.shape[1]].long().tolist()
+        return Round(
+            [row[4 : 4 + row[0]] for row in told],
+            [row[1] for row in told],
+            packed[:, numbers.shape[1] :].reshape(rows, depth, -1).numpy(),
+            [self._names[0] if row[2] else self._names[1] if row[3] else None for row in told],
+        )
+
+    def _truncate(self, log_p: Tensor) -> Tensor:
+        if self._parameters.temperature == 0:
+            return truncate(log_p, 1, 1.0)
+        return truncate(log_p, self._parameters.top_k, self._parameters.top_p)
+
+
+def _drawn(sequence: Sequence) -> Drawn:
+    failed = sequence.finish_reason == "failed"
+    return Drawn(
+        row=sequence.row,
+        token_ids=[] if failed else sequence.tokens,
+        finish_reason=sequence.finish_reason or "",
+        metrics=None if failed else sequence.table,
+        detail=sequence.detail,
+    )

@@ -8,6 +8,9 @@ from torch import Tensor
 from winnow.arms import Alpha
 from winnow.qstar.alpha import AlphaSolution, solve_alpha
 
+BLOCK = 128
+"""Tokens whose probabilities are added up together for a draw."""
+
 
 def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
     """Log-softmax of logits [rows, vocabulary] at a temperature, in float32 or better.
@@ -51,21 +54,40 @@ def truncate(log_q: Tensor, top_k: int, top_p: float) -> Tensor:
     return torch.log_softmax(kept, dim=-1)
 
 
-def draw(log_q: Tensor, uniforms: Tensor) -> Tensor:
+def draw(weights: Tensor, uniforms: Tensor) -> Tensor:
     """One token id [rows] from each row, by the inverse of its distribution function.
 
     Args:
-        log_q: log-probabilities, [rows, vocabulary].
+        weights: in proportion to probabilities, [rows, vocabulary]; they need not add up to 1.
         uniforms: one number in [0, 1) for each row, float64.
+
+    The sums are formed by blocks, in float64: first the block is found, then the token in it.
     """
-    cumulative = log_q.double().exp().cumsum(dim=-1)
-    target = uniforms[:, None].to(cumulative) * cumulative[:, -1:]
-    # right=True skips tokens of probability zero: their interval is empty.
-    token = torch.searchsorted(cumulative, target, right=True).squeeze(1)
-    return torch.minimum(token, _last_possible(log_q))
+    rows, width = weights.shape
+    blocks = -(-width // BLOCK)
+    if width % BLOCK:
+        weights = torch.nn.functional.pad(weights, (0, blocks * BLOCK - width))
+    weights = weights.view(rows, blocks, BLOCK)
+    mass = weights.sum(dim=2, dtype=_sum_type(weights)).double()
+    upto = mass.cumsum(dim=1)
+    target = uniforms[:, None].to(upto) * upto[:, -1:]
+    block = _first_above(upto, target, mass > 0)
+    row = torch.arange(rows, device=weights.device)
+    before = torch.where(block > 0, upto[row, (block - 1).clamp_min(0)], 0.0)
+    inside = weights[row, block].double()
+    return block * BLOCK + _first_above(inside.cumsum(dim=1), target - before[:, None], inside > 0)
 
 
-def _last_possible(log_q: Tensor) -> Tensor:
-    """The last token with any probability: where rounding would step over the end."""
-    positions = torch.arange(log_q.shape[-1], device=log_q.device)
-    return torch.where(torch.isneginf(log_q), -1, positions).amax(dim=-1)
+def _sum_type(weights: Tensor) -> torch.dtype:
+    # A float32 sum of 128 numbers is off by some 1e-7, as each of them is.
+    return torch.float64 if weights.dtype == torch.float64 else torch.float32
+
+
+def _first_above(upto: Tensor, target: Tensor, possible: Tensor) -> Tensor:
+    """The first index whose cumulative sum exceeds the target; one that is possible, [rows]."""
+    # right=True skips what has probability zero: its interval is empty.
+    found = torch.searchsorted(upto, target, right=True).squeeze(1)
+    places = torch.arange(upto.shape[1], device=upto.device)
+    # Where rounding would step over the end.
+    last = torch.where(possible, places, 0).amax(dim=1)
+    return torch.minimum(found, last)

@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from winnow.errors import UserError
 from winnow.manifest import Manifest, resolve
+from winnow.qstar import attention
+from winnow.qstar.masks import CROPPABLE
 from winnow.records import Message
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,22 @@ class LoadedModel:
     manifest: Manifest
     eos_ids: frozenset[int]
     context: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where its input goes."""
+        return self.model.get_input_embeddings().weight.device  # type: ignore[no-any-return]
+
+    @property
+    def text_config(self) -> Any:
+        """The configuration of the part that reads text."""
+        return self.model.config.get_text_config()
+
+    @property
+    def crops(self) -> bool:
+        """Whether drafted tokens can be taken back: its past is keys and values, and nothing recurrent."""
+        kinds = set(getattr(self.text_config, "layer_types", None) or ())
+        return not self.model._is_stateful and kinds <= CROPPABLE
 
     @property
     def pad_id(self) -> int:
@@ -94,9 +112,10 @@ def load(
         directory,
         dtype=DTYPES[dtype],
         use_safetensors=True,
-        attn_implementation="sdpa",
         trust_remote_code=trust_remote_code,
     )
+    if loaded.config._attn_implementation == "sdpa" and loaded._supports_attention_backend:
+        loaded.set_attn_implementation(attention.NAME)
     loaded.eval().requires_grad_(False).to(device)
     return LoadedModel(
         name=str(directory),

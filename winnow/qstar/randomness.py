@@ -18,7 +18,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 class Role(IntEnum):
     """What a number is drawn for."""
 
-    DRAW = 0
+    DRAFT = 0
     ACCEPT = 1
     RESIDUAL = 2
 

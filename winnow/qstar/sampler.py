@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from winnow.arms import Alpha
 from winnow.errors import UserError
+from winnow.qstar import memory
+from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Drawn, Engine
 from winnow.qstar.models import LoadedModel, load
 from winnow.qstar.parameters import SamplingParameters
-from winnow.qstar.scheduler import Row
+from winnow.qstar.proposals import Decodes, OneModel, Proposer, StudentDrafts, TwoPrompts
+from winnow.qstar.scheduler import Row, Slots
+from winnow.qstar.stateful import StatefulDecoder
+from winnow.qstar.texts import Generated, Text, collect, prompts_of, seeds_of
 from winnow.qstar.vocabulary import common_width, token_map
 from winnow.records import Prompt
+
+log = logging.getLogger("generate")
 
 
 class PromptTooLong(Exception):
@@ -33,6 +44,9 @@ class OptimalSampler:
         fixed_alpha: the weight of `fixed`.
         parameters: temperature, top-k, top-p, length.
         dtype, device, trust_remote_code: how the models are loaded.
+        device_t: where the teacher lies; None is beside the student.
+        draft_tokens: tokens that the student drafts in each round; None leaves it to the controller.
+            The texts do not depend on it.
 
     Raises:
         UserError: a model that cannot be used, or two whose tokenizers differ.
@@ -48,35 +62,33 @@ class OptimalSampler:
         dtype: str = "float32",
         device: str = "cpu",
         trust_remote_code: bool = False,
+        device_t: str | None = None,
+        draft_tokens: int | None = None,
     ) -> None:
         self.alpha = Alpha.parse(alpha_method, fixed_alpha, "alpha_method")
         self.parameters = parameters or SamplingParameters()
         self.theta: LoadedModel | None = None
         self.t: LoadedModel | None = None
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise UserError(
-                "--device",
-                device,
-                "a GPU that torch can use",
-                "make setup ENV=cuda, or choose the device cpu",
-            )
+        self._draft_tokens = draft_tokens
+        device = _usable(device, "--device")
         same = model_t is None or str(model_t) == str(model_theta)
         if self.alpha.method != "teacher":
             self.theta = load(model_theta, dtype, device, trust_remote_code)
         if self.alpha.method != "policy":
-            shared = self.theta if same else None
-            self.t = shared or load(model_t or model_theta, dtype, device, trust_remote_code)
-        self._engine = self._build(device)
+            other = _usable(device_t, "--device_t") if device_t else device
+            shared = self.theta if same and other == device else None
+            self.t = shared or load(model_t or model_theta, dtype, other, trust_remote_code)
+        self._width = self._common_width()
 
-    def row(self, prompt: Prompt, completion: str, seed: int) -> Row:
-        """Tokenize a prompt for both models.
+    def row(
+        self, prompt: Prompt, completion: str, seed: int, parameters: SamplingParameters | None = None
+    ) -> Row:
+        """Tokenize a prompt for both models; `parameters` in place of the sampler's own.
 
         Raises:
             PromptTooLong: no token would fit after it.
         """
-        limit = self.parameters.max_new_tokens
+        limit = (parameters or self.parameters).max_new_tokens
         encoded = []
         for role, loaded, messages in (
             ("student", self.theta, prompt.messages),
@@ -101,33 +113,155 @@ class OptimalSampler:
             encoded.append(ids)
         return Row(completion, seed, encoded[0], encoded[1] if len(encoded) > 1 else None, limit)
 
-    def draw(self, rows: Iterable[Row], batch_size: int) -> Iterator[Drawn]:
-        """Yield completions as they finish, `batch_size` rows at a time."""
-        return self._engine.run(rows, batch_size)
+    def generate(
+        self,
+        prompts: Sequence[Text],
+        theta_prompts: Sequence[Text] | None = None,
+        teacher_system_prompt: str | None = None,
+        theta_system_prompt: str | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        n: int = 1,
+        return_diagnostics: bool = False,
+        seed: int = 0,
+        batch_size: int = 8,
+    ) -> Generated:
+        """Complete prompts, n times each.
+
+        Args:
+            prompts: what the teacher sees: messages of a user, or whole conversations.
+            theta_prompts: what the student sees, in the same order; None is the same.
+            teacher_system_prompt, theta_system_prompt: put before them.
+            max_new_tokens, temperature, top_p, top_k: for this call; None as the sampler was made.
+            n: completions of each prompt.
+            return_diagnostics: all metrics of each token, besides α and the ESS ratio.
+            seed: the same seed gives the same completions, whatever the batch.
+            batch_size: completions in progress at a time.
+
+        Raises:
+            UserError: lists of unequal lengths, a value out of range, memory that does not suffice.
+        """
+        chosen = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k}
+        told: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
+        parameters = replace(self.parameters, **told)
+        rows, ids = [], []
+        for prompt in prompts_of(prompts, theta_prompts, teacher_system_prompt, theta_system_prompt):
+            for key, own in seeds_of(prompt, n, seed):
+                ids.append(key)
+                with suppress(PromptTooLong):
+                    rows.append(self.row(prompt, key, own, parameters))
+        drawn = {each.row.id: each for each in self.draw(rows, batch_size, parameters)}
+        texts = {key: self.text(each) for key, each in drawn.items()}
+        return collect(ids, drawn, texts, return_diagnostics)
+
+    def draw(
+        self, rows: Iterable[Row], batch_size: int, parameters: SamplingParameters | None = None
+    ) -> Iterator[Drawn]:
+        """Yield completions as they finish, `batch_size` of them in progress at a time.
+
+        `parameters` stand in for the sampler's own.
+
+        Raises:
+            UserError: the memory does not suffice for so many.
+        """
+        slots = Slots(rows, batch_size)
+        while slots:
+            try:
+                engine = self._engine(slots, parameters or self.parameters)
+                yield from engine.run(slots)
+                log.info("%s", engine.controller)
+            except (RuntimeError, MemoryError) as error:
+                if slots.count == 1 or not memory.ran_out(error):
+                    raise
+                log.warning("out of memory with %d slots: going on with %d", slots.count, slots.count // 2)
+                slots.restart(slots.count // 2)
 
     def text(self, drawn: Drawn) -> str:
         """The text of a completion."""
-        return self._reader.decode(drawn.token_ids)
+        return self._loaded[0].decode(drawn.token_ids)
 
     @property
-    def _reader(self) -> LoadedModel:
-        reader = self.theta or self.t
-        assert reader is not None
-        return reader
+    def _loaded(self) -> list[LoadedModel]:
+        """The models that run, the student first."""
+        return [loaded for loaded in (self.theta, self.t) if loaded is not None]
 
-    def _build(self, device: str) -> Engine:
-        reader = self._reader
-        width = min(reader.width, max(token_map(reader.tokenizer).values()) + 1)
-        eos = reader.eos_ids
-        second = None
-        if self.theta is not None and self.t is not None:
-            width = common_width(
-                token_map(self.theta.tokenizer),
-                token_map(self.t.tokenizer),
-                self.theta.width,
-                self.t.width,
-                f"{self.theta.name} and {self.t.name}",
-            )
-            eos = eos | self.t.eos_ids
-            second = Decoder(self.t, width)
-        return Engine(Decoder(reader, width), second, self.alpha, self.parameters, eos, device)
+    def _engine(self, slots: Slots, parameters: SamplingParameters) -> Engine:
+        controller = Controller(self._deepest, self._draft_tokens)
+        proposer = self._proposer(slots, controller.deepest)
+        return Engine(
+            proposer,
+            controller,
+            self.alpha,
+            parameters,
+            frozenset().union(*(loaded.eos_ids for loaded in self._loaded)),
+            tuple(loaded.name for loaded in self._loaded),
+        )
+
+    @property
+    def _deepest(self) -> int | None:
+        """1 where drafts gain nothing, or could not be taken back."""
+        both = len(self._loaded) == 2 and self.theta is not self.t
+        return None if both and all(loaded.crops for loaded in self._loaded) else 1
+
+    def _proposer(self, slots: Slots, deepest: int) -> Proposer:
+        count = min(slots.count, len(slots))
+        capacities = [longest + deepest for longest in slots.longest]
+        memory.check(
+            [
+                memory.Need(
+                    loaded.name,
+                    count,
+                    capacity,
+                    memory.bytes_a_token(loaded.text_config, loaded.model.dtype),
+                    loaded.device,
+                )
+                for loaded, capacity in zip(self._loaded, capacities, strict=True)
+            ]
+        )
+        if len(self._loaded) == 2 and self.theta is self.t and self._loaded[0].crops:
+            return TwoPrompts(self._decoder(self._loaded[0], 2 * count, max(capacities)))
+        decoders = [
+            self._decoder(loaded, count, capacity)
+            for loaded, capacity in zip(self._loaded, capacities, strict=True)
+        ]
+        return OneModel(*decoders) if len(decoders) == 1 else StudentDrafts(*decoders)
+
+    def _decoder(self, loaded: LoadedModel, count: int, capacity: int) -> Decodes:
+        if loaded.crops:
+            return Decoder(loaded, self._width, count, capacity)
+        log.warning(
+            "%s: its state cannot be cut back to an earlier token: rows are decoded one by one, "
+            "one token a round",
+            loaded.name,
+        )
+        return StatefulDecoder(loaded, self._width, count)
+
+    def _common_width(self) -> int:
+        reader = self._loaded[0]
+        if len(self._loaded) == 1:
+            return min(reader.width, max(token_map(reader.tokenizer).values()) + 1)
+        assert self.theta is not None and self.t is not None
+        return common_width(
+            token_map(self.theta.tokenizer),
+            token_map(self.t.tokenizer),
+            self.theta.width,
+            self.t.width,
+            f"{self.theta.name} and {self.t.name}",
+        )
+
+
+def _usable(device: str, flag: str) -> str:
+    """A device's name, `auto` resolved.
+
+    Raises:
+        UserError: a GPU that torch cannot use.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(
+            flag, device, "a GPU that torch can use", "make setup ENV=cuda, or choose the device cpu"
+        )
+    return device

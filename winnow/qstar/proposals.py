@@ -1,0 +1,181 @@
+"""What the models propose in a round: drafted tokens, and both models' distributions at each of them.
+
+Three ways to run the models stand behind one interface: one model alone, a student that drafts for a
+teacher, and one set of weights that sees two prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Choose = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+"""From logits [rows, vocabulary] and the place in the round: (drafted tokens [rows], log-probabilities
+[rows, vocabulary] that they were drawn from)."""
+
+Prompts = tuple[tuple[int, ...], ...]
+"""A sequence's prompts: the student's and the teacher's, or the one model's."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A round's drafts.
+
+    Attributes:
+        drafts: [rows, K] int64.
+        log_draft: what they were drawn from, [rows, K, vocabulary].
+        first: logits of the student, or of the one model, [rows, K, vocabulary].
+        second: logits of the teacher; None where one model runs.
+    """
+
+    drafts: Tensor
+    log_draft: Tensor
+    first: Tensor
+    second: Tensor | None
+
+
+class Decodes(Protocol):
+    """What is asked of a decoder: see `decoder.Decoder`."""
+
+    crops: bool
+    device: torch.device
+
+    def admit(self, entries: Sequence[tuple[int, Any]]) -> None: ...
+    def forward(self, tokens: Tensor, ahead: int = 0) -> Tensor: ...
+    def advance(self, counts: Sequence[int]) -> None: ...
+    def move(self, source: int, target: int) -> None: ...
+    def clear(self, slot: int) -> None: ...
+
+
+class Proposer(Protocol):
+    """How the models are run.
+
+    Attributes:
+        deepest: tokens that may be drafted in a round; None is no limit.
+        device: where drafts are made.
+    """
+
+    deepest: int | None
+    device: torch.device
+
+    def admit(self, entries: Sequence[tuple[int, Prompts]]) -> None:
+        """Put sequences into slots."""
+
+    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
+        """Draft for the leading slots, whose last tokens (each model's own) are given."""
+        ...
+
+    def advance(self, counts: Sequence[int]) -> None:
+        """Keep so many tokens of the round in each of the leading slots."""
+
+    def move(self, source: int, target: int) -> None:
+        """Continue a slot's sequence in another slot."""
+
+    def clear(self, slot: int) -> None:
+        """Forget a slot."""
+
+
+class _Together:
+    """Decoders whose slots are the same sequences."""
+
+    def __init__(self, *decoders: Decodes) -> None:
+        self._decoders = decoders
+        self.device = decoders[0].device
+
+    def admit(self, entries: Sequence[tuple[int, Prompts]]) -> None:
+        for index, decoder in enumerate(self._decoders):
+            decoder.admit([(slot, prompts[index]) for slot, prompts in entries])
+
+    def advance(self, counts: Sequence[int]) -> None:
+        for decoder in self._decoders:
+            decoder.advance(counts)
+
+    def move(self, source: int, target: int) -> None:
+        for decoder in self._decoders:
+            decoder.move(source, target)
+
+    def clear(self, slot: int) -> None:
+        for decoder in self._decoders:
+            decoder.clear(slot)
+
+
+class OneModel(_Together):
+    """The policy or the teacher alone: what it draws is the completion."""
+
+    deepest: int | None = 1
+
+    def __init__(self, decoder: Decodes) -> None:
+        super().__init__(decoder)
+        self._decoder = decoder
+
+    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
+        tokens = torch.tensor([own for (own,) in last], device=self.device)
+        logits = self._decoder.forward(tokens[:, None])
+        drafts, log_draft = choose(logits[:, 0], 0)
+        return Proposal(drafts[:, None], log_draft[:, None], logits, None)
+
+
+class StudentDrafts(_Together):
+    """The student drafts token by token; the teacher reads them in one pass."""
+
+    def __init__(self, theta: Decodes, t: Decodes) -> None:
+        super().__init__(theta, t)
+        self._theta, self._t = theta, t
+        self.deepest: int | None = None if theta.crops and t.crops else 1
+
+    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
+        own, teachers = torch.tensor(last, device=self.device).unbind(dim=1)
+        drafts: list[Tensor] = []
+        drawn_from: list[Tensor] = []
+        logits: list[Tensor] = []
+        for place in range(depth):
+            read = drafts[-1] if drafts else own
+            logits.append(self._theta.forward(read[:, None], place)[:, 0])
+            draft, log_draft = choose(logits[-1], place)
+            drafts.append(draft)
+            drawn_from.append(log_draft)
+        second = self._t.forward(torch.stack([teachers, *drafts[:-1]], dim=1).to(self._t.device))
+        return Proposal(
+            torch.stack(drafts, dim=1),
+            torch.stack(drawn_from, dim=1),
+            torch.stack(logits, dim=1),
+            second.to(self.device),
+        )
+
+
+class TwoPrompts:
+    """One set of weights sees the student's and the teacher's prompt: one pass over twice the rows.
+
+    Drafting gains nothing, for the student is no faster than the teacher. Sequence i stands in the
+    slots 2i (student) and 2i + 1 (teacher).
+    """
+
+    deepest: int | None = 1
+
+    def __init__(self, decoder: Decodes) -> None:
+        self._decoder = decoder
+        self.device = decoder.device
+
+    def admit(self, entries: Sequence[tuple[int, Prompts]]) -> None:
+        self._decoder.admit([(2 * slot + i, prompts[i]) for slot, prompts in entries for i in (0, 1)])
+
+    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
+        tokens = torch.tensor(last, device=self.device)
+        first, second = self._decoder.forward(tokens.view(-1, 1)).view(len(last), 2, 1, -1).unbind(dim=1)
+        drafts, log_draft = choose(first[:, 0], 0)
+        return Proposal(drafts[:, None], log_draft[:, None], first, second)
+
+    def advance(self, counts: Sequence[int]) -> None:
+        self._decoder.advance([count for count in counts for _ in (0, 1)])
+
+    def move(self, source: int, target: int) -> None:
+        for i in (0, 1):
+            self._decoder.move(2 * source + i, 2 * target + i)
+
+    def clear(self, slot: int) -> None:
+        for i in (0, 1):
+            self._decoder.clear(2 * slot + i)
