@@ -302,7 +302,6 @@ def deep_as_shallow(student, teacher):
         (end_ignored_inside_a_round, counted),
         (end_ignored_inside_a_round, replayed),
         (the_other_models_positions, replayed),
-        (stale_cache_after_a_slot_is_reused, replayed),
         (stale_cache_after_a_slot_is_reused, invariant),
         (rejected_drafts_stay_in_the_cache, counted),
         (rejected_drafts_stay_in_the_cache, replayed),

@@ -1,0 +1,145 @@
+"""The embedded example's own models, in float32 and drafting deep: what comes out follows q*.
+
+Each emitted token is looked up in a q* that is computed anew: one pass over the whole text for each
+model, without caches, and α by bisection in float64.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bisection import bisect, mixture, roots_function
+
+from winnow import jsonl
+from winnow.qstar import OptimalSampler, SamplingParameters
+from winnow.qstar.engine import Engine
+from winnow.records import Prompt, completion_seed
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "arithmetic"
+DEPTH, PROMPTS, SAMPLES = 4, 24, 6
+
+
+def prompts() -> list[Prompt]:
+    found = []
+    for row in jsonl.rows(EXAMPLE / "data" / "train.jsonl"):
+        asked = f"What is {row['problem']}?"
+        hinted = f"{asked} The answer is {row.get('answer', row.get('reference'))}."
+        shown = [[{"role": "user", "content": text}] for text in (asked, hinted)]
+        found.append(Prompt(str(len(found)), *shown))
+        if len(found) == PROMPTS:
+            return found
+    raise AssertionError("the example has more prompts than that")
+
+
+@cache
+def drawn():
+    """(completions, (accepted, β) of each draft that was considered)."""
+    sampler = OptimalSampler(
+        EXAMPLE / "models" / "policy-step-460",
+        EXAMPLE / "models" / "teacher",
+        "kl_symmetry",
+        parameters=SamplingParameters(max_new_tokens=64),
+        draft_tokens=DEPTH,
+    )
+    considered: list[tuple[bool, float]] = []
+    told = Engine._told
+
+    def remembering(self, settled, broken, metrics):
+        found = told(self, settled, broken, metrics)
+        for tokens, accepted, row in zip(found.tokens, found.accepted, found.metrics, strict=True):
+            considered.extend((place < accepted, row[place, -1]) for place in range(len(tokens)))
+        return found
+
+    rows = [
+        sampler.row(prompt, f"{prompt.id}/{i}", completion_seed(5, prompt.id, i))
+        for prompt in prompts()
+        for i in range(SAMPLES)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "_told", remembering)
+        completions = list(sampler.draw(rows, 16))
+    return sampler, completions, considered
+
+
+@torch.inference_mode()
+def direct(loaded, prompt, tokens) -> np.ndarray:
+    """log-probabilities at each token of a completion, [tokens, vocabulary], float64."""
+    ids = torch.tensor([[*prompt, *tokens[:-1]]])
+    logits = loaded.model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :]
+    width = len(loaded.tokenizer)
+    return logits[:, :width].double().log_softmax(-1).numpy()
+
+
+def transform(p: np.ndarray, order: np.ndarray, tokens: np.ndarray, source) -> np.ndarray:
+    """The randomised probability integral transform of tokens [n] under p [n, vocabulary].
+
+    The tokens stand in the order of what the teacher likes more than the student: a draw that leans to
+    either of them leans to one end.
+    """
+    place = np.argsort(order, axis=1)
+    at = np.take_along_axis(place, tokens[:, None], 1)
+    above = np.take_along_axis(np.take_along_axis(p, order, 1).cumsum(axis=1), at, 1)[:, 0]
+    return above - source.random(len(tokens)) * np.take_along_axis(p, tokens[:, None], 1)[:, 0]
+
+
+@cache
+def places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every emitted token: its transforms under q*, the student and the teacher [3, tokens],
+    |KL(q‖θ) − KL(q‖t)|, and the error of −log Z."""
+    sampler, completions, _ = drawn()
+    source = np.random.default_rng(3)
+    transforms, gaps, errors = [], [], []
+    for each in completions:
+        s = direct(sampler.theta, each.row.prompt, each.token_ids)
+        t = direct(sampler.t, each.row.teacher_prompt, each.token_ids)
+        alpha = bisect(roots_function("kl_symmetry", s, t), len(s))
+        q, _, log_z = mixture(s, t, alpha)
+        order, tokens = np.argsort(s - t, axis=1), np.array(each.token_ids)
+        found = np.stack([transform(p, order, tokens, source) for p in (q, np.exp(s), np.exp(t))])
+        gaps.append(np.abs(each.metrics[:, 2] - each.metrics[:, 3]))
+        errors.append(np.abs(each.metrics[:, 4] + log_z))
+        # Where both are of one mind, nothing could be seen.
+        transforms.append(found[:, log_z < -0.02])
+    return np.concatenate(transforms, axis=1), np.concatenate(gaps), np.concatenate(errors)
+
+
+def kolmogorov_smirnov(values: np.ndarray) -> float:
+    """The p-value of values against the uniform distribution (Kolmogorov's limit)."""
+    ordered, count = np.sort(values), len(values)
+    steps = np.arange(1, count + 1) / count
+    distance = max((steps - ordered).max(), (ordered - steps + 1 / count).max())
+    root = (np.sqrt(count) + 0.12 + 0.11 / np.sqrt(count)) * distance
+    series = np.arange(1, 101)
+    return float(min(1.0, 2 * ((-1.0) ** (series - 1) * np.exp(-2 * (series * root) ** 2)).sum()))
+
+
+def test_emitted_tokens_are_uniform_under_their_own_q_star():
+    under, _, _ = places()
+    assert under.shape[1] > 200
+    assert kolmogorov_smirnov(under[0]) > 1e-3
+
+
+@pytest.mark.parametrize("other", [1, 2], ids=["student", "teacher"])
+def test_the_check_would_see_another_distribution(other):
+    under, _, _ = places()
+    assert kolmogorov_smirnov(under[other]) < 1e-5
+
+
+def test_drafts_are_accepted_as_often_as_beta_says():
+    _, _, considered = drawn()
+    accepted = np.array([kept for kept, _ in considered], dtype=float)
+    beta = np.array([chance for _, chance in considered])
+    assert len(beta) > 1_500
+    score = (accepted - beta).sum() / np.sqrt((beta * (1 - beta)).sum())
+    assert abs(score) < 3.5
+
+
+def test_both_divergences_are_equal_and_log_z_is_what_it_is():
+    _, gaps, errors = places()
+    # Newton stops at |Δα|·σ_d < 1e-5; the gap's slope in α is σ_d².
+    assert gaps.max() < 1e-3
+    assert errors.max() < 1e-3
