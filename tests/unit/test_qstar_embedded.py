@@ -126,7 +126,7 @@ def test_emitted_tokens_are_uniform_under_their_own_q_star():
 @pytest.mark.parametrize("other", [1, 2], ids=["student", "teacher"])
 def test_the_check_would_see_another_distribution(other):
     under, _, _ = places()
-    assert kolmogorov_smirnov(under[other]) < 1e-5
+    assert kolmogorov_smirnov(under[other]) < 1e-3
 
 
 def test_drafts_are_accepted_as_often_as_beta_says():
