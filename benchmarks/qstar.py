@@ -25,7 +25,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 
-from benchmarks import qstar_rivals as rivals
 from benchmarks.qstar_workload import SetAcceptance, model, rows
 from benchmarks.report import flags, tell
 from winnow.arms import Alpha
@@ -34,7 +33,7 @@ from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
 from winnow.qstar.models import LoadedModel
 from winnow.qstar.parameters import SamplingParameters
-from winnow.qstar.proposals import OneModel, Proposer, TwoPrompts
+from winnow.qstar.proposals import OneModel, Proposer
 from winnow.qstar.scheduler import Row, Slots
 
 MEAN, LONGEST = 40, 160
@@ -42,7 +41,9 @@ STRENGTHS = {0.85: 0.80, 0.9: 0.52}
 """Noise for about this β; what came out is printed."""
 
 
-def run(proposer: Proposer, alpha: str, work: list[Row], slots: int, depth: int | None) -> tuple[float, Controller]:
+def run(
+    proposer: Proposer, alpha: str, work: list[Row], slots: int, depth: int | None
+) -> tuple[float, Controller]:
     """(tokens a second, what the controller saw)."""
     controller = Controller(proposer.deepest, depth)
     engine = Engine(
@@ -57,7 +58,9 @@ def decoder(loaded: LoadedModel, slots: int, width: int) -> Decoder:
     return Decoder(loaded, width, slots, 64 + LONGEST + 8)
 
 
-def measure(teacher: LoadedModel, student: LoadedModel, slots: int, strength: float, repeats: int, prompts: int) -> dict[str, Any]:
+def measure(
+    teacher: LoadedModel, student: LoadedModel, slots: int, strength: float, repeats: int, prompts: int
+) -> dict[str, Any]:
     """Teacher alone, q* and lockstep, in turn."""
     width = teacher.width
     both, alone = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
@@ -103,9 +106,18 @@ def main() -> None:
         for slots in arguments.slots or ([8] if quick else [1, 8, 16, 32, 64]):
             row = measure(teacher, student, slots, strength, repeats, 1 if slots == 1 else max(2, slots // 4))
             found.append(row)
-            print("  " + "  ".join(f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()), flush=True)
+            print(
+                "  "
+                + "  ".join(
+                    f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}"
+                    for key, value in row.items()
+                ),
+                flush=True,
+            )
             ratios[f"q* over the teacher alone, {slots} slots, β {row['β']:.2f}"] = row["q*/teacher"]
-            ratios[f"q* over lockstep, {slots} slots, β {row['β']:.2f}"] = row["q* tok/s"] / row["lockstep tok/s"]
+            ratios[f"q* over lockstep, {slots} slots, β {row['β']:.2f}"] = (
+                row["q* tok/s"] / row["lockstep tok/s"]
+            )
     tell("qstar", ratios, found, arguments.json)
 
 

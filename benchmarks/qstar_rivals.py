@@ -54,7 +54,8 @@ def static_generate(loaded: LoadedModel, rows: list[Row], slots: int) -> float:
 @torch.inference_mode()
 def static_lockstep(theta: LoadedModel, t: LoadedModel, rows: list[Row], slots: int, noise: Tensor) -> float:
     """Seconds of q* as system C's transformers backend draws it: both models at each token, static
-    batches, no shared prefill, and α by 20 bisections of the difference of the KL divergences."""
+    batches, no shared prefill, and α by 20 bisections of the difference of the KL divergences.
+    """
     from transformers import DynamicCache
 
     models: list[Any] = [theta.model, t.model]
@@ -128,7 +129,14 @@ def vllm_offline(python: str, loaded: LoadedModel, rows: list[Row], slots: int) 
         folder = Path(name)
         loaded.model.save_pretrained(folder / "model")
         (folder / "work.json").write_text(json.dumps([(row.prompt, row.max_new_tokens) for row in rows]))
-        command = [python, "-c", textwrap.dedent(VLLM), str(folder / "model"), str(folder / "work.json"), str(slots)]
+        command = [
+            python,
+            "-c",
+            textwrap.dedent(VLLM),
+            str(folder / "model"),
+            str(folder / "work.json"),
+            str(slots),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, env=_environment())
         for line in done.stdout.splitlines():
             if line.startswith("SECONDS"):

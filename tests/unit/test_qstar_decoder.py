@@ -18,7 +18,11 @@ class Spy:
     def __call__(self, **inputs):
         mask = inputs["attention_mask"]
         self.seen.append(
-            (inputs["input_ids"].tolist(), inputs["position_ids"].tolist(), None if mask is None else mask[:, 0] == 0)
+            (
+                inputs["input_ids"].tolist(),
+                inputs["position_ids"].tolist(),
+                None if mask is None else mask[:, 0] == 0,
+            )
         )
         return self.model(**inputs)
 
@@ -74,7 +78,9 @@ def test_slots_give_what_a_whole_pass_gives(decoder, student):
         for slot, tokens in enumerate(new):
             for place in range(len(tokens)):
                 sequence = [*held[slot][:-1], *(row[slot] for row in before), *tokens[: place + 1]]
-                torch.testing.assert_close(found[slot, place], whole(student, sequence), rtol=1e-12, atol=1e-12)
+                torch.testing.assert_close(
+                    found[slot, place], whole(student, sequence), rtol=1e-12, atol=1e-12
+                )
 
     check([[3], [3], [3], [3]])
     check([[3, 4, 5], [3, 6, 6], [3, 7, 7], [3, 5, 5]])

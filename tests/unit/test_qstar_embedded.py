@@ -89,7 +89,8 @@ def transform(p: np.ndarray, order: np.ndarray, tokens: np.ndarray, source) -> n
 @cache
 def places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every emitted token: its transforms under q*, the student and the teacher [3, tokens],
-    |KL(q‖θ) − KL(q‖t)|, and the error of −log Z."""
+    |KL(q‖θ) − KL(q‖t)|, and the error of −log Z.
+    """
     sampler, completions, _ = drawn()
     source = np.random.default_rng(3)
     transforms, gaps, errors = [], [], []

@@ -52,7 +52,9 @@ def temperature_after_the_mixture(patch):
 
     def cold(log_theta, log_t, alpha, *rest):
         t = enumeration_temperature
-        log_q, solution = mixture.mix((log_theta * t).log_softmax(-1), (log_t * t).log_softmax(-1), alpha, *rest)
+        log_q, solution = mixture.mix(
+            (log_theta * t).log_softmax(-1), (log_t * t).log_softmax(-1), alpha, *rest
+        )
         return log_probabilities(log_q, t), solution
 
     patch.setattr(engine, "mix", cold)
@@ -106,7 +108,9 @@ def accepts_with_the_teacher(patch):
     def change(settle, log_t, drafts, log_draft, log_q, *rest):
         at = acceptance._at
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(acceptance, "_at", lambda log_p, tokens: at(log_t if log_p is log_q else log_p, tokens))
+            inner.setattr(
+                acceptance, "_at", lambda log_p, tokens: at(log_t if log_p is log_q else log_p, tokens)
+            )
             return settle(drafts, log_draft, log_q, *rest)
 
     with_the_teacher(patch, change)
@@ -129,7 +133,9 @@ def goes_on_after_a_rejection(patch):
 
     def longer(drafts, *rest):
         found = settle(drafts, *rest)
-        return acceptance.Settled(found.tokens, torch.full_like(found.counts, drafts.shape[1]), found.accepted)
+        return acceptance.Settled(
+            found.tokens, torch.full_like(found.counts, drafts.shape[1]), found.accepted
+        )
 
     patch.setattr(engine, "settle", longer)
 
@@ -180,9 +186,7 @@ def stale_cache_after_a_slot_is_reused(patch):
 
 def rejected_drafts_stay_in_the_cache(patch):
     advance = StudentDrafts.advance
-    patch.setattr(
-        StudentDrafts, "advance", lambda self, counts: advance(self, [max(counts)] * len(counts))
-    )
+    patch.setattr(StudentDrafts, "advance", lambda self, counts: advance(self, [max(counts)] * len(counts)))
 
 
 def what_lies_beyond_is_read(patch):
@@ -239,7 +243,11 @@ def metrics_of_another_row(patch):
 
 def caches_copy_from_the_wrong_slot(patch):
     copy = SlotCache.copy
-    patch.setattr(SlotCache, "copy", lambda self, source, target, length: copy(self, (source + 1) % self.slots, target, length))
+    patch.setattr(
+        SlotCache,
+        "copy",
+        lambda self, source, target, length: copy(self, (source + 1) % self.slots, target, length),
+    )
 
 
 def moved_without_its_length(patch):

@@ -42,7 +42,9 @@ def test_other_maps_are_refused(other, message):
 def passing(entries, count, lengths):
     """Let rows pass through slots, each for so many rounds; (slot, row) of each, in order."""
     slots, order, left = Slots(iter(entries), count), [], {}
-    assert slots.longest == ([max(len(row.prompt) + row.max_new_tokens for row in entries)] if entries else [])
+    assert slots.longest == (
+        [max(len(row.prompt) + row.max_new_tokens for row in entries)] if entries else []
+    )
     while slots:
         admitted = slots.fill()
         moves = slots.close()
@@ -62,7 +64,9 @@ def passing(entries, count, lengths):
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 6)), max_size=30), st.integers(1, 8))
 def test_each_row_passes_once_the_longest_first(shapes, count):
     entries = [Row(f"{i:02d}", i, (7,) * length, None, 4) for i, (length, _) in enumerate(shapes)]
-    order = passing(entries, count, {row.id: rounds for row, (_, rounds) in zip(entries, shapes, strict=True)})
+    order = passing(
+        entries, count, {row.id: rounds for row, (_, rounds) in zip(entries, shapes, strict=True)}
+    )
     assert sorted((row for _, row in order), key=lambda row: row.id) == entries
     lengths = [len(row.prompt) for _, row in order]
     assert lengths == sorted(lengths, reverse=True)

@@ -41,7 +41,7 @@ def slot_attention(
         [rows, new, heads, dimension], and no weights.
     """
     if attention_mask is None:
-        return sdpa_attention_forward(  # type: ignore[no-any-return]
+        return sdpa_attention_forward(
             module, query, key, value, None, dropout=dropout, scaling=scaling, **options
         )
     if attention_mask.dim() != 4:

@@ -74,7 +74,4 @@ class SlotCache(Cache):
     def _empty(self, like: Tensor) -> Tensor:
         # Zeros rather than whatever lies in memory, for the reason that `clear` gives.
         _, heads, _, dimension = like.shape
-        return torch.zeros(
-            self.slots, heads, self.capacity, dimension, dtype=like.dtype, device=like.device
-        )
-
+        return torch.zeros(self.slots, heads, self.capacity, dimension, dtype=like.dtype, device=like.device)

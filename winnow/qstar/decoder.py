@@ -42,7 +42,8 @@ class Decoder:
         self._width = width
         self._last_position = loaded.context - 1
         self._cache = SlotCache(slots, capacity)
-        self._masks = Masks(loaded.text_config, loaded.model.dtype)
+        eager = loaded.model.config._attn_implementation == "eager"
+        self._masks = Masks(loaded.text_config, loaded.model.dtype, always=eager)
         self._held: list[Prompt | None] = [None] * slots
 
     @torch.inference_mode()

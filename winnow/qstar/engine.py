@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,11 +124,15 @@ class Engine:
             if sequence.finish_reason is not None:
                 yield _drawn(sequence)
 
-    def _take(self, sequence: Sequence, tokens: list[int], metrics: Values | None, broken: str | None) -> None:
+    def _take(
+        self, sequence: Sequence, tokens: list[int], metrics: Values | None, broken: str | None
+    ) -> None:
         """Add a round's tokens up to the end of the completion."""
         if broken is not None:
             sequence.finish_reason = "failed"
-            sequence.detail = f"{broken} gave NaN logits for token {len(sequence.tokens) + 1} or one soon after"
+            sequence.detail = (
+                f"{broken} gave NaN logits for token {len(sequence.tokens) + 1} or one soon after"
+            )
             return
         room = sequence.row.max_new_tokens - len(sequence.tokens)
         taken = tokens[:room]

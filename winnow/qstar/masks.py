@@ -17,12 +17,13 @@ class Masks:
     Args:
         config: the text model's configuration.
         dtype: the model's; the masks are added to its attention scores.
+        always: whether it needs a mask where causal order is all there is to tell.
     """
 
-    def __init__(self, config: Any, dtype: torch.dtype) -> None:
+    def __init__(self, config: Any, dtype: torch.dtype, always: bool = False) -> None:
         kinds = set(getattr(config, "layer_types", None) or ())
         window = getattr(config, "sliding_window", None)
-        self._dtype = dtype
+        self._dtype, self._always = dtype, always
         self._window = int(window) if window and (not kinds or "sliding_attention" in kinds) else None
         self._by_kind = self._window is not None and bool(kinds)
         self._every_layer_slides = self._window is not None and not kinds
@@ -35,10 +36,9 @@ class Masks:
     def prompt(self, length: int, device: torch.device) -> Any:
         """For prompts that are read from their first token; None is causal."""
         places = torch.arange(length, device=device)
-        if self._window is None or length <= self._window:
-            return {kind: None for kind in CROPPABLE} if self._by_kind else None
-        both = self._of_both(places[None, None, :, None], places)
-        return {**both, "full_attention": None} if self._by_kind else both
+        if not self._always and (self._window is None or length <= self._window):
+            return dict.fromkeys(CROPPABLE) if self._by_kind else None
+        return self._of_both(places[None, None, :, None], places)
 
     def _of_both(self, query: Tensor, places: Tensor) -> Any:
         seen = places <= query

@@ -14,7 +14,7 @@ from winnow.errors import UserError
 log = logging.getLogger("generate")
 
 GIB = 2**30
-GROUPS = Path("/sys/fs/cgroup")
+GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def bytes_a_token(config: Any, dtype: torch.dtype) -> int | None:
@@ -67,7 +67,11 @@ def check(needs: list[Need]) -> None:
         total, free = sum(need.bytes for need in here), available(device)
         slots, capacity = here[0].slots, max(need.capacity for need in here)
         log.info(
-            "%d slots of up to %s tokens take at most %.2f GiB of %s", slots, f"{capacity:,}", total / GIB, device
+            "%d slots of up to %s tokens take at most %.2f GiB of %s",
+            slots,
+            f"{capacity:,}",
+            total / GIB,
+            device,
         )
         if free is not None and total > free:
             fitting = free * slots // total
@@ -103,7 +107,7 @@ def _free_of_the_machine() -> int | None:
 def _free_of_the_group() -> int | None:
     """What the container, or the cluster's job, may still take (control groups, version 2)."""
     try:
-        own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
+        own = OWN_GROUP.read_text().strip().rpartition("::")[2].lstrip("/")
     except OSError:
         return None
     folder, free = GROUPS / own, []

@@ -114,8 +114,7 @@ def load(
         use_safetensors=True,
         trust_remote_code=trust_remote_code,
     )
-    if loaded.config._attn_implementation == "sdpa" and loaded._supports_attention_backend:
-        loaded.set_attn_implementation(attention.NAME)
+    choose_attention(loaded)
     loaded.eval().requires_grad_(False).to(device)
     return LoadedModel(
         name=str(directory),
@@ -125,6 +124,17 @@ def load(
         eos_ids=_eos_ids(loaded, tokenizer, directory),
         context=int(getattr(loaded.config, "max_position_embeddings", 0) or 1 << 30),
     )
+
+
+def choose_attention(model: Any) -> None:
+    """Let a model attend over slots without copying grouped heads, where plain attention is all it needs.
+
+    A model that caps its attention scores gets transformers' own eager attention, the one that does so.
+    """
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")
+    elif model.config._attn_implementation == "sdpa" and model._supports_attention_backend:
+        model.set_attn_implementation(attention.NAME)
 
 
 def _eos_ids(model: Any, tokenizer: Any, directory: Path) -> frozenset[int]:

@@ -143,7 +143,12 @@ class OptimalSampler:
         Raises:
             UserError: lists of unequal lengths, a value out of range, memory that does not suffice.
         """
-        chosen = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k}
+        chosen = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+        }
         told: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
         parameters = replace(self.parameters, **told)
         rows, ids = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,9 @@ class StatefulDecoder:
         self.lengths = [0] * slots
         self._model: Any = loaded.model
         self._width = width
+        # Pure recurrent models of transformers have another word for it.
+        named = "cache_params" in inspect.signature(loaded.model.forward).parameters
+        self._cache_name = "cache_params" if named else "past_key_values"
         self._caches: list[Any] = [None] * slots
 
     @torch.inference_mode()
@@ -73,5 +77,5 @@ class StatefulDecoder:
 
     def _pass(self, cache: Any, tokens: Sequence[int]) -> Tensor:
         ids = torch.tensor([list(tokens)], device=self.device)
-        output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = self._model(input_ids=ids, use_cache=True, logits_to_keep=1, **{self._cache_name: cache})
         return output.logits[:, :, : self._width]  # type: ignore[no-any-return]

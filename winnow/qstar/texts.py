@@ -78,7 +78,9 @@ def seeds_of(prompt: Prompt, count: int, seed: int) -> list[tuple[str, int]]:
     return [(f"{prompt.id}/{sample}", completion_seed(seed, prompt.id, sample)) for sample in range(count)]
 
 
-def collect(ids: Sequence[str], drawn: dict[str, Drawn], texts: dict[str, str], all_metrics: bool) -> Generated:
+def collect(
+    ids: Sequence[str], drawn: dict[str, Drawn], texts: dict[str, str], all_metrics: bool
+) -> Generated:
     """Put completions in order; those that are not in `drawn` had prompts without room."""
     found = [drawn.get(key) for key in ids]
     tables = [None if each is None else each.metrics for each in found]

@@ -1,0 +1,83 @@
+"""How deep drafts go: the depth with the most tokens a second, learned from rounds."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from winnow.qstar.controller import DEPTHS, Controller
+
+
+def simulate(beta, student, teacher, position, rounds=400, rows=8, seed=0, **options):
+    """Rounds whose drafts are accepted by chance, and that take K·student + teacher + K·position."""
+    source = random.Random(seed)
+    controller = Controller(**options)
+    for _ in range(rounds):
+        depth = controller.choose(rows)
+        accepted = []
+        for _ in range(rows):
+            count = 0
+            while count < depth and source.random() < beta:
+                count += 1
+            accepted.append(count)
+        seconds = depth * (student + position) + teacher
+        controller.observe(rows, depth, seconds * source.uniform(0.95, 1.05), accepted)
+    return controller
+
+
+def best(beta, student, teacher, position):
+    def speed(depth):
+        return (1 - beta**depth) / (1 - beta) / (depth * (student + position) + teacher)
+
+    return max(DEPTHS, key=speed), speed
+
+
+@pytest.mark.parametrize(
+    ("beta", "student", "teacher", "position"),
+    [
+        (0.9, 0.02, 1.0, 0.02),
+        (0.85, 0.1, 1.0, 0.2),
+        (0.5, 0.3, 1.0, 0.0),
+        (0.8, 1.0, 1.0, 0.0),
+        (0.95, 0.0, 1.0, 1.0),
+    ],
+)
+def test_it_finds_a_depth_as_good_as_the_best(beta, student, teacher, position):
+    controller = simulate(beta, student, teacher, position)
+    expected, speed = best(beta, student, teacher, position)
+    tokens = sum(count * (1 - beta**depth) / (1 - beta) for depth, count in controller.rounds.items())
+    seconds = sum(
+        count * (depth * (student + position) + teacher) for depth, count in controller.rounds.items()
+    )
+    assert tokens / seconds >= 0.96 * speed(expected)
+    assert controller.acceptance == pytest.approx(beta, abs=0.05)
+
+
+def test_never_deeper_than_allowed():
+    assert set(simulate(0.9, 0.02, 1.0, 0.02, deepest=3).rounds) <= {1, 2, 3}
+    assert set(simulate(0.9, 0.02, 1.0, 0.02, deepest=1).rounds) == {1}
+    assert set(simulate(0.9, 0.02, 1.0, 0.02, fixed=5).rounds) == {5}
+    assert Controller(fixed=5).deepest == 5
+    assert Controller(deepest=None).deepest == max(DEPTHS)
+
+
+def test_expected_tokens_are_the_geometric_sum():
+    controller = simulate(0.8, 0.1, 1.0, 0.0, rounds=3_000, fixed=8)
+    for depth in DEPTHS:
+        assert controller.tokens(depth) == pytest.approx((1 - 0.8**depth) / (1 - 0.8), rel=0.03)
+
+
+def test_acceptance_is_learned_for_each_place():
+    """Rows that were accepted so far may be the easy ones: β of the second place is another."""
+    controller = Controller(fixed=3)
+    for _ in range(500):
+        controller.observe(2, 3, 1.0, [0, 3])
+    assert controller.tokens(3) == pytest.approx(1 + 0.5 + 0.5, rel=0.05)
+
+
+def test_it_says_what_it_chose():
+    assert str(simulate(0.9, 0.02, 1.0, 0.02, rounds=10, fixed=4)).startswith(
+        "10 rounds (K = 4 in 100%), β = 0."
+    )
+    assert str(Controller()) == "0 rounds (none)"

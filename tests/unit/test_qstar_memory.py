@@ -1,0 +1,110 @@
+"""What the slots need, what a machine has, and what happens where it does not suffice."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from direct import ask, sampler, samples
+from transformers import LlamaConfig
+
+from winnow.errors import UserError
+from winnow.qstar import memory
+from winnow.qstar.cache import SlotCache
+from winnow.qstar.decoder import Decoder
+
+CPU = torch.device("cpu")
+
+
+def test_bytes_of_a_token_are_those_of_the_cache(student):
+    source = sampler(student, None, "policy")
+    decoder = Decoder(source.theta, 8, slots=3, capacity=10)
+    decoder.admit([(0, (2, 4, 3))])
+    held = sum(tensor.numel() * tensor.itemsize for layer in decoder._cache._layers for tensor in layer)
+    assert held == 3 * 10 * memory.bytes_a_token(source.theta.text_config, torch.float64)
+
+
+def test_a_cache_of_another_kind_is_not_guessed_at():
+    config = LlamaConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
+    assert memory.bytes_a_token(config, torch.bfloat16) == 2 * 2 * 2 * 16 * 2
+    config.kv_lora_rank = 8
+    assert memory.bytes_a_token(config, torch.bfloat16) is None
+    memory.check([memory.Need("a", 10, 10**9, None, CPU)])
+
+
+def test_too_many_slots_are_refused_before_anything_is_drawn(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda device: 10 * 2**30)
+    needs = [memory.Need(name, 64, 8192, 16_384, CPU) for name in ("student", "teacher")]
+    with pytest.raises(UserError) as error:
+        memory.check(needs)
+    assert error.value.where == "student and teacher"
+    assert "16.0 GiB" in error.value.found
+    assert "10.0 GiB that cpu has free" in error.value.expected
+    assert "batch_size to 40 or less" in error.value.mend
+    memory.check([memory.Need(need.where, 40, 8192, 16_384, CPU) for need in needs])
+    with pytest.raises(UserError, match="longest prompts"):
+        memory.check([memory.Need("a", 2, 8192, 2**21, CPU)])
+
+
+def test_the_need_is_said(caplog):
+    with caplog.at_level(logging.INFO, logger="generate"):
+        memory.check([memory.Need("a", 64, 8192, 1024, CPU)])
+    assert "64 slots of up to 8,192 tokens take at most 0.50 GiB of cpu" in caplog.text
+
+
+def test_free_memory_is_that_of_machine_and_group(tmp_path, monkeypatch):
+    machine = memory.available(CPU)
+    assert machine is not None
+    assert 2**26 < machine < 2**50
+    group = tmp_path / "job"
+    group.mkdir()
+    for name, text in [("memory.max", "3000000"), ("memory.current", "2500000")]:
+        (group / name).write_text(text)
+    (group / "memory.stat").write_text("anon 1\ninactive_file 400000\n")
+    (tmp_path / "memory.max").write_text("max")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    own = tmp_path / "cgroup"
+    own.write_text("0::/job/none\n")
+    monkeypatch.setattr(memory, "OWN_GROUP", own)
+    assert memory.available(CPU) == 900_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"
+        ),
+    ],
+)
+def test_out_of_memory_halves_the_slots_and_goes_on(student, teacher, monkeypatch, caplog, error):
+    source = sampler(student, teacher, "kl_symmetry", 8)
+    rows = [row for name in ("p", "q") for row in samples(source, ask("ab", "c", name), 9)]
+    expected = {entry.row.id: entry.token_ids for entry in source.draw(rows, 12)}
+    update, calls = SlotCache.update, []
+
+    def tight(self, *states, **options):
+        calls.append(self.slots)
+        # The third round is one too many for more than 6 slots.
+        if self.slots > 6 and calls.count(self.slots) > 30:
+            raise error
+        return update(self, *states, **options)
+
+    monkeypatch.setattr(SlotCache, "update", tight)
+    drawn = list(source.draw(rows, 12))
+    assert {entry.row.id: entry.token_ids for entry in drawn} == expected
+    assert len(drawn) == len(expected)
+    assert {12, 6} == set(calls)
+    assert caplog.text.count("out of memory with 12 slots: going on with 6") == 1
+
+
+def test_other_errors_are_not_taken_for_it(student, teacher, monkeypatch):
+    def broken(self, *states, **options):
+        raise RuntimeError("something else")
+
+    source = sampler(student, teacher, "kl_symmetry", 8)
+    monkeypatch.setattr(SlotCache, "update", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        list(source.draw(samples(source, ask("ab"), 4), 4))
