@@ -102,7 +102,7 @@ def main() -> None:
     repeats = 1 if quick else arguments.repeats
     found: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
-    for beta, strength in list(STRENGTHS.items())[: 1 if quick else 2]:
+    for strength in list(STRENGTHS.values())[: 1 if quick else 2]:
         for slots in arguments.slots or ([8] if quick else [1, 8, 16, 32, 64]):
             row = measure(teacher, student, slots, strength, repeats, 1 if slots == 1 else max(2, slots // 4))
             found.append(row)

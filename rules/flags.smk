@@ -53,6 +53,7 @@ def drawing_flags(temperature):
     return " ".join(
         [flag("temperature", temperature), flag("seed", config["seed"])]
         + [flag(key, generation[key]) for key in keys]
+        + [flag("stop", string) for string in generation["stop"]]
         + (["--save_token_ids"] if generation["save_token_ids"] else [])
     )
 
@@ -60,7 +61,8 @@ def drawing_flags(temperature):
 def speed_flags():
     """The slice that decides only where and how fast."""
     generation = config["generation"]
-    return " ".join(flag(key, generation[key]) for key in ("batch_size", "device"))
+    keys = ("batch_size", "device", "device_t", "draft_tokens")
+    return " ".join(flag(key, generation[key]) for key in keys if generation[key] is not None)
 
 
 def selection_flags():

@@ -17,8 +17,8 @@ alpha_method
     reverse_kl_symmetry  KL(π_θ‖q*) = KL(π_t‖q*)
 
 Finished completions are kept in <output>.partial: killed at any moment, the same command goes on
-where it was. Each completion has a seed of its own, so the texts depend neither on the batch size
-nor on what was interrupted.
+where it was. Each completion has a seed of its own, so the texts depend neither on the batch size,
+nor on the depth of drafts, nor on what was interrupted.
 """
 
 import os
@@ -67,6 +67,7 @@ def flags() -> argparse.ArgumentParser:
     models.add_argument(
         "--device", default="auto", help="auto (the GPU where there is one), cpu, cuda, cuda:1 …"
     )
+    models.add_argument("--device_t", help="where the teacher lies, if not beside the student")
     add_devices(models, "GPUs; each draws a share of the prompts; leased where no cluster hands them out")
     models.add_argument("--trust_remote_code", action="store_true", help="run code shipped with a model")
     drawing = p.add_argument_group("drawing")
@@ -78,7 +79,17 @@ def flags() -> argparse.ArgumentParser:
     drawing.add_argument("--top_k", type=int, default=0, help="of q*; 0 keeps all")
     drawing.add_argument("--top_p", type=float, default=1.0, help="of q*; 1 keeps all")
     drawing.add_argument("--max_new_tokens", type=int, default=512, help="longest completion, in tokens")
-    drawing.add_argument("--batch_size", type=positive_int, default=8, help="rows decoded together")
+    drawing.add_argument(
+        "--stop", action="append", default=[], help="a string that ends a completion; may be given again"
+    )
+    drawing.add_argument(
+        "--batch_size", type=positive_int, default=8, help="completions in progress at a time"
+    )
+    drawing.add_argument(
+        "--draft_tokens",
+        type=positive_int,
+        help="tokens that the student drafts before the teacher looks (q*); measured and chosen if not given",
+    )
     drawing.add_argument("--seed", type=int, default=0, help="the run's seed")
     drawing.add_argument("--step", default="0", help="the checkpoint's name, for the records")
     data = p.add_argument_group("prompts: --prompts, or a data set as prompts.py takes it")
@@ -101,7 +112,11 @@ def main(arguments: argparse.Namespace) -> None:
     count = devices_a_node(arguments.devices, arguments.gres)
     alpha = Alpha.parse(arguments.alpha_method, arguments.fixed_alpha, "--alpha_method")
     parameters = SamplingParameters(
-        arguments.temperature, arguments.top_k, arguments.top_p, arguments.max_new_tokens
+        arguments.temperature,
+        arguments.top_k,
+        arguments.top_p,
+        arguments.max_new_tokens,
+        tuple(arguments.stop),
     )
     check_output(arguments.output, [arguments.prompts, arguments.dataset])
     prompts = list(_prompts(arguments))
@@ -133,6 +148,8 @@ def main(arguments: argparse.Namespace) -> None:
         dtype=arguments.dtype,
         device=arguments.device,
         trust_remote_code=arguments.trust_remote_code,
+        device_t=arguments.device_t,
+        draft_tokens=arguments.draft_tokens,
     )
     attempt = Attempt(arguments.attempts, *COMPLETION_FIGURES)
     attempt.add(total=len(prompts) * arguments.num_rollout)

@@ -25,6 +25,7 @@ from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import Proposal, Proposer
 from winnow.qstar.randomness import Role, as_seeds, uniforms
 from winnow.qstar.scheduler import Row, Sequence, Slots
+from winnow.qstar.stops import StopStrings
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Engine:
         parameters: how to draw.
         eos_ids: ids that end a row.
         names: of the models, for messages; the second is the teacher where both run.
+        stops: strings that end a row.
     """
 
     def __init__(
@@ -90,12 +92,12 @@ class Engine:
         parameters: SamplingParameters,
         eos_ids: frozenset[int],
         names: tuple[str, ...],
-        with_diagnostics: bool = True,
+        stops: StopStrings | None = None,
     ) -> None:
         self._proposer, self.controller = proposer, controller
         self._alpha, self._parameters = alpha, parameters
         self._eos, self._names = eos_ids, names
-        self._with_diagnostics = with_diagnostics
+        self._stops = stops
 
     @torch.inference_mode()
     def run(self, slots: Slots) -> Iterator[Drawn]:
@@ -143,6 +145,11 @@ class Engine:
         elif len(taken) == room:
             sequence.finish_reason = "length"
         sequence.tokens += taken
+        stopped = None if self._stops is None else self._stops.end(sequence.tokens, len(taken))
+        if stopped is not None:
+            taken = taken[: len(taken) - (len(sequence.tokens) - stopped)]
+            del sequence.tokens[stopped:]
+            sequence.finish_reason = "stop"
         if metrics is not None:
             sequence.metrics.append(metrics[: len(taken)])
 

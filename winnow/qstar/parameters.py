@@ -16,6 +16,7 @@ class SamplingParameters:
         top_k: keep the k likeliest tokens of q*; 0 keeps all.
         top_p: keep the smallest set of tokens whose q* reaches p; 1 keeps all.
         max_new_tokens: cut after so many tokens, the end-of-sequence token counted.
+        stop: strings that end a completion; its text ends before the first of them.
 
     Raises:
         UserError: a value out of its range.
@@ -25,6 +26,7 @@ class SamplingParameters:
     top_k: int = 0
     top_p: float = 1.0
     max_new_tokens: int = 512
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, holds, expected in (
@@ -32,6 +34,7 @@ class SamplingParameters:
             ("top_k", self.top_k >= 0, "at least 0 (0 keeps all)"),
             ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
             ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("stop", all(self.stop), "strings that are not empty"),
         ):
             if not holds:
                 raise UserError(name, f"{getattr(self, name)}", expected, "correct the value")

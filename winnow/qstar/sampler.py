@@ -22,6 +22,7 @@ from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import Decodes, OneModel, Proposer, StudentDrafts, TwoPrompts
 from winnow.qstar.scheduler import Row, Slots
 from winnow.qstar.stateful import StatefulDecoder
+from winnow.qstar.stops import StopStrings
 from winnow.qstar.texts import Generated, Text, collect, prompts_of, seeds_of
 from winnow.qstar.vocabulary import common_width, token_map
 from winnow.records import Prompt
@@ -185,7 +186,10 @@ class OptimalSampler:
 
     def text(self, drawn: Drawn) -> str:
         """The text of a completion."""
-        return self._loaded[0].decode(drawn.token_ids)
+        return StopStrings(self.parameters.stop, self._decode).cut(self._decode(drawn.token_ids))
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self._loaded[0].decode(tokens)
 
     @property
     def _loaded(self) -> list[LoadedModel]:
@@ -202,6 +206,7 @@ class OptimalSampler:
             parameters,
             frozenset().union(*(loaded.eos_ids for loaded in self._loaded)),
             tuple(loaded.name for loaded in self._loaded),
+            StopStrings(parameters.stop, self._decode) if parameters.stop else None,
         )
 
     @property
