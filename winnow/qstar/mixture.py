@@ -71,14 +71,20 @@ def draw(log_q: Tensor, uniforms: Tensor) -> Tensor:
         log_q: log-probabilities, [rows, vocabulary].
         uniforms: one number in [0, 1) for each row, float64.
     """
-    cumulative = log_q.double().exp().cumsum(dim=-1)
-    target = uniforms[:, None].to(cumulative) * cumulative[:, -1:]
-    # right=True skips tokens of probability zero: their interval is empty.
-    token = torch.searchsorted(cumulative, target, right=True).squeeze(1)
-    return torch.minimum(token, _last_possible(log_q))
+    token = torch.empty(len(log_q), dtype=torch.int64, device=log_q.device)
+    for rows in row_chunks(*log_q.shape, log_q.device):
+        cumulative = log_q[rows].double().exp().cumsum_(dim=-1)
+        target = uniforms[rows, None].to(cumulative) * cumulative[:, -1:]
+        # right=True skips tokens of probability zero: their interval is empty.
+        token[rows] = torch.searchsorted(cumulative, target, right=True).squeeze(1)
+    token.clamp_max_(log_q.shape[-1] - 1)
+    # Where rounding stepped over the end, the last token with any probability.
+    beyond = torch.isneginf(log_q.gather(1, token[:, None])[:, 0]).nonzero().flatten()
+    if len(beyond):
+        token[beyond] = _last_possible(log_q[beyond])
+    return token
 
 
 def _last_possible(log_q: Tensor) -> Tensor:
-    """The last token with any probability: where rounding would step over the end."""
     positions = torch.arange(log_q.shape[-1], device=log_q.device)
     return torch.where(torch.isneginf(log_q), -1, positions).amax(dim=-1)

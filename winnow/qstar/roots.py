@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,10 +32,12 @@ class Point:
     spread: Tensor
     integral: Tensor
 
-    def put(self, rows: Tensor, other: Point) -> None:
-        """Overwrite these rows (indices) by the rows of another."""
-        for name in ("value", "slope", "spread", "integral"):
-            getattr(self, name)[rows] = getattr(other, name)
+    def by_row(self) -> list[list[float]]:
+        """(value, slope, spread, integral) of each row."""
+        rows: list[list[float]] = torch.stack(
+            [self.value, self.slope, self.spread, self.integral], dim=1
+        ).tolist()
+        return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +55,55 @@ class Root:
     passes: Tensor
 
 
-def hermite_start(f0: Tensor, f1: Tensor) -> Tensor:
-    """The minimum of the cubic F with F(0) = F(1) = 0 and slopes f0 < 0 < f1, in (0, 1)."""
-    root = (f0.square() + f0 * f1 + f1.square()).sqrt()
+def hermite_start(f0: float, f1: float) -> float:
+    """The minimum of the cubic F with F(0) = F(1) = 0 and slopes f0 < 0 < f1, in [0, 1]."""
+    root = math.sqrt(f0 * f0 + f0 * f1 + f1 * f1)
     middle = 2.0 * f0 + f1
-    total = 3.0 * (f0 + f1)
     # Two forms of one root; each is taken where it does not cancel.
-    direct = (middle + root) / total.where(middle > 0, 1.0)
-    conjugate = f0 / (middle - root).where(middle <= 0, 1.0)
-    return torch.where(middle > 0, direct, conjugate)
+    x = (middle + root) / (3.0 * (f0 + f1)) if middle > 0 else f0 / (middle - root)
+    return min(max(x, 0.0), 1.0)
+
+
+class _Search:
+    """One row's bracket. Python's numbers: a few steps of them cost less than one call of torch."""
+
+    def __init__(self, at_zero: list[float], at_one: list[float], span: float, eps: float) -> None:
+        (f0, _, spread0, _), (f1, _, spread1, _) = at_zero, at_one
+        # Both ends may be certain, of different tokens: then f1 − f0, the variance between, is large.
+        flat = max(spread0, spread1, f1 - f0) <= eps or span <= eps
+        self.active = f0 < 0 < f1 and not flat
+        self.x = 0.5 if flat else 0.0 if f0 >= 0 else 1.0 if f1 <= 0 else 0.5
+        self.passes = 2
+        self._low, self._high = 0.0, 1.0
+        self._at, self._last = (1.0, at_one) if self.x == 1.0 else (0.0, at_zero)
+        if self.active:
+            self.x = hermite_start(f0, f1)
+
+    def advance(self, at: float, point: list[float], tolerance: float) -> None:
+        """Go on from f at `at`, which is x in the rows' own precision."""
+        value, slope, spread, _ = point
+        self.passes += 1
+        self._at, self._last = at, point
+        if value < 0:
+            self._low = at
+        elif value > 0:
+            self._high = at
+        step = value / slope if slope > 0 else math.inf
+        newton = at - step
+        # Convergence is tested before the safeguard: an end of the bracket that equals the root
+        # would otherwise be bisected away from it.
+        done = value == 0 or abs(step) * spread < tolerance or self._high - self._low < 1e-7
+        if self._low < newton < self._high:
+            self.x = newton
+        else:
+            self.x = at if done else 0.5 * (self._low + self._high)
+        self.active = not done and self.passes < MAX_PASSES + 2
+
+    def integral(self) -> float:
+        """F at x from the last point: the third derivative is left out, and the step is tiny."""
+        value, slope, _, integral = self._last
+        step = self.x - self._at
+        return integral + step * (value + 0.5 * step * slope)
 
 
 def find_root(f: Callable[[Family, Tensor], Point], family: Family, tolerance: float) -> Root:
@@ -74,52 +117,25 @@ def find_root(f: Callable[[Family, Tensor], Point], family: Family, tolerance: f
     Rows leave as they converge. Where f has one sign on all of [0, 1] (a mask cut the support),
     the nearer end is the answer; where q is the same for every x (identical rows), ½.
     """
-    zeros = torch.zeros_like(family.least)
-    ones = torch.ones_like(zeros)
-    last, at_one = f(family, zeros), f(family, ones)
-    f0, f1 = last.value.clone(), at_one.value
-    x = torch.where(f0 >= 0, zeros, torch.where(f1 <= 0, ones, 0.5))
-    eps = torch.finfo(zeros.dtype).eps
-    # Both ends may be certain, of different tokens: then f1 − f0, the variance between, is large.
-    still = torch.maximum(torch.maximum(last.spread, at_one.spread), f1 - f0) <= eps
-    flat = still | (family.largest - family.least <= eps)
-    x = torch.where(flat, 0.5, x)
-    at = torch.where(x == 1.0, ones, zeros)
-    last.put((at == 1.0).nonzero().flatten(), _rows(at_one, at == 1.0))
-    passes = torch.full(zeros.shape, 2, dtype=torch.int64, device=zeros.device)
+    like = family.least
+    eps = torch.finfo(like.dtype).eps
+    ends = f(family, torch.zeros_like(like)).by_row(), f(family, torch.ones_like(like)).by_row()
+    spans = (family.largest - family.least).tolist()
+    searches = [_Search(*row, eps) for row in zip(*ends, spans, strict=True)]
 
-    active = ((f0 < 0) & (f1 > 0) & ~flat).nonzero().flatten()
-    if len(active) < len(family):
-        family = family.keep(active)
-    here = hermite_start(f0[active], f1[active]).clamp(0.0, 1.0)
-    low, high = torch.zeros_like(here), torch.ones_like(here)
-    for _ in range(MAX_PASSES):
-        if not len(active):
-            break
-        point = f(family, here)
-        passes[active] += 1
-        last.put(active, point)
-        at[active] = here
-        low = torch.where(point.value < 0, here, low)
-        high = torch.where(point.value > 0, here, high)
-        step = point.value / point.slope.where(point.slope > 0, 1.0)
-        newton = here - step
-        # Convergence is tested before the safeguard: an end of the bracket that equals the root
-        # would otherwise be bisected away from it.
-        small = (step.abs() * point.spread < tolerance) & (point.slope > 0)
-        done = small | (point.value == 0) | (high - low < 1e-7)
-        inside = (newton > low) & (newton < high) & (point.slope > 0)
-        following = torch.where(inside, newton, 0.5 * (low + high))
-        here = torch.where(done, torch.where(inside, newton, here), following)
-        x[active] = here
-        if bool(done.any()):
-            keep = (~done).nonzero().flatten()
-            active, here, low, high = active[keep], here[keep], low[keep], high[keep]
-            family = family.keep(keep)
-    # F at the root from the last point: the third derivative is left out, and the step is tiny.
-    step = x - at
-    return Root(x, last.integral + step * (last.value + 0.5 * step * last.slope), passes)
-
-
-def _rows(point: Point, rows: Tensor) -> Point:
-    return Point(point.value[rows], point.slope[rows], point.spread[rows], point.integral[rows])
+    rows = searches
+    while any(search.active for search in rows):
+        left = [index for index, search in enumerate(rows) if search.active]
+        # To leave a row out its mates are copied, at about half the price of evaluating them.
+        if 2 * len(left) <= len(rows):
+            family = family.keep(torch.tensor(left, device=like.device))
+            rows = [rows[index] for index in left]
+        x = like.new_tensor([search.x for search in rows])
+        for search, at, point in zip(rows, x.tolist(), f(family, x).by_row(), strict=True):
+            if search.active:
+                search.advance(at, point, tolerance)
+    return Root(
+        like.new_tensor([search.x for search in searches]),
+        like.new_tensor([search.integral() for search in searches]),
+        torch.tensor([search.passes for search in searches], device=like.device),
+    )
