@@ -9,7 +9,6 @@ Chernoff information", eq. 9), where both KL divergences are −L(α), the Chern
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from winnow.arms import ALPHA_NAMES, Alpha
-from winnow.qstar.family import Family, row_chunks
+from winnow.qstar.family import Family, in_chunks
 from winnow.qstar.roots import Point, find_root
 
 TOLERANCE = 1e-5
@@ -91,11 +90,16 @@ class AlphaSolution:
 
     @cached_property
     def _description(self) -> tuple[Tensor, ...]:
-        chunks = [
-            _describe(s, family, self.alpha[rows])
-            for rows, s, family in _families(*self._models, self.alpha.dtype)
-        ]
-        return tuple(torch.cat(columns) for columns in zip(*chunks, strict=True))
+        log_theta, log_t = self._models
+        columns = tuple(torch.empty_like(self.alpha) for _ in range(5))
+
+        def describe(rows: slice) -> None:
+            s, t = log_theta[rows].to(self.alpha.dtype), log_t[rows].to(self.alpha.dtype)
+            for column, values in zip(columns, _describe(s, Family(s, t), self.alpha[rows]), strict=True):
+                column[rows] = values
+
+        in_chunks(describe, *log_theta.shape, log_theta.device)
+        return columns
 
 
 def solve_alpha(
@@ -136,10 +140,14 @@ def solve_alpha(
     alpha, log_z = (torch.empty(rows, dtype=dtype, device=device) for _ in range(2))
     passes = torch.empty(rows, dtype=torch.int64, device=device)
     disjoint, masked = (torch.empty(rows, dtype=torch.bool, device=device) for _ in range(2))
-    for chunk, s, family in _families(log_theta, log_t, dtype):
-        t = log_t[chunk].to(dtype)
+
+    def solve(chunk: slice) -> None:
+        s, t = log_theta[chunk].to(dtype), log_t[chunk].to(dtype)
+        family = Family(s, t)
         alpha[chunk], log_z[chunk], passes[chunk] = _solve(s, t, family, weight, tolerance)
         disjoint[chunk], masked[chunk] = family.disjoint, family.masked
+
+    in_chunks(solve, rows, log_theta.shape[1], device)
     if on_disjoint == "raise" and bool(disjoint.any()):
         raise DisjointSupport(disjoint.nonzero().flatten().tolist())
     return AlphaSolution(
@@ -150,16 +158,6 @@ def solve_alpha(
         masked=masked,
         _models=(log_theta, log_t),
     )
-
-
-def _families(log_theta: Tensor, log_t: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Family]]:
-    """Chunks of rows, the student's log-probabilities in them, and their family."""
-    buffers: tuple[Tensor, Tensor] | None = None
-    for chunk in row_chunks(*log_theta.shape, log_theta.device):
-        s, t = log_theta[chunk].to(dtype), log_t[chunk].to(dtype)
-        # The first chunk is the largest.
-        buffers = buffers or (torch.empty_like(s), torch.empty_like(s))
-        yield chunk, s, Family(s, t, buffers[0][: len(s)], buffers[1][: len(s)])
 
 
 def _solve(

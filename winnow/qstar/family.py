@@ -7,7 +7,8 @@ solver asks of it is L(x) = logsumexp(s + x d), L′(x) = E[d] and L″(x) = Var
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -15,21 +16,43 @@ from torch import Tensor
 
 CACHE_ELEMENTS = 1 << 17
 """Numbers a chunk of rows should have on CPU: four float32 buffers of them fit a core's cache."""
-PARALLEL_SUM = 1 << 15
-"""From so many numbers on, torch splits the sum of a lone row over its threads (its GRAIN_SIZE)."""
+WORTH_A_THREAD = 1 << 18
+"""Fewer numbers are done before a second thread has started."""
 
 
-def row_chunks(rows: int, vocabulary: int, device: torch.device) -> Iterator[slice]:
-    """Slices of rows to be worked on one after the other: on CPU small enough for the cache.
+def in_chunks(work: Callable[[slice], None], rows: int, vocabulary: int, device: torch.device) -> None:
+    """Do `work` on slices of rows: on CPU small enough for the cache, and side by side.
 
-    A row longer than `PARALLEL_SUM` is always alone: torch adds up one long row in another order
-    than the same row among others, and what a row gives must not depend on its batch mates.
+    Each chunk is one thread's from beginning to end. Were its operations shared out instead, all
+    threads would meet after every one of them, some 50 µs apart: on a machine with other work each
+    meeting can cost a time slice, and torch would add up a lone long row in another order than the
+    same row among others.
     """
-    size = rows
-    if device.type == "cpu":
-        size = 1 if vocabulary >= PARALLEL_SUM else max(1, CACHE_ELEMENTS // max(vocabulary, 1))
-    for start in range(0, rows, max(size, 1)):
-        yield slice(start, min(start + size, rows))
+    if device.type != "cpu":
+        work(slice(0, rows))
+        return
+    size = max(1, CACHE_ELEMENTS // max(vocabulary, 1))
+    chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+    threads = torch.get_num_threads()
+    try:
+        if threads == 1 or len(chunks) <= 1 or rows * vocabulary < WORTH_A_THREAD:
+            torch.set_num_threads(1)
+            for chunk in chunks:
+                work(chunk)
+            return
+        inference, gradient = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+        def alone(chunk: slice) -> None:
+            # What torch keeps for each thread has to be told to a new one.
+            with torch.inference_mode(inference), torch.set_grad_enabled(gradient):
+                work(chunk)
+
+        with ThreadPoolExecutor(
+            min(threads, len(chunks)), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            list(pool.map(alone, chunks))
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +70,6 @@ class Family:
     Args:
         log_theta: log-probabilities of the student, [rows, vocabulary], float32 or float64.
         log_t: the teacher's.
-        difference: a buffer of the same shape for d.
-        scratch: another, for what lasts no longer than one evaluation.
 
     Attributes:
         base: s, but −inf where either model gives nothing; the teacher in disjoint rows.
@@ -60,10 +81,11 @@ class Family:
         least, largest: the range of d over the tokens that both give, [rows].
     """
 
-    def __init__(self, log_theta: Tensor, log_t: Tensor, difference: Tensor, scratch: Tensor) -> None:
+    def __init__(self, log_theta: Tensor, log_t: Tensor) -> None:
         self.base = log_theta
-        self.d = torch.sub(log_t, log_theta, out=difference)
-        self._scratch = scratch
+        self.d = log_t - log_theta
+        # What lasts no longer than one evaluation is written here: fresh memory is slow memory.
+        self._scratch = torch.empty_like(log_theta)
         # Two vectorized passes are nine times as fast on CPU as one of torch.aminmax.
         self.least, self.largest = self.d.amin(dim=1), self.d.amax(dim=1)
         # An infinity of either model, or a NaN, leaves its trace in the range of the differences.

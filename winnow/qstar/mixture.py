@@ -7,7 +7,7 @@ from torch import Tensor
 
 from winnow.arms import Alpha
 from winnow.qstar.alpha import AlphaSolution, solve_alpha
-from winnow.qstar.family import row_chunks
+from winnow.qstar.family import in_chunks
 
 
 def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
@@ -27,10 +27,13 @@ def mix(log_theta: Tensor, log_t: Tensor, alpha: Alpha) -> tuple[Tensor, AlphaSo
     """
     solution = solve_alpha(log_theta, log_t, alpha.name, on_disjoint="teacher")
     log_q = torch.empty(log_theta.shape, dtype=solution.alpha.dtype, device=log_theta.device)
-    for rows in row_chunks(*log_theta.shape, log_theta.device):
+
+    def form(rows: slice) -> None:
         weight, log_z = solution.alpha[rows, None], solution.log_z[rows, None]
         s, t = log_theta[rows].to(log_q.dtype), log_t[rows].to(log_q.dtype)
         torch.lerp(s, t, weight, out=log_q[rows]).sub_(log_z)
+
+    in_chunks(form, *log_theta.shape, log_theta.device)
     masked = solution.masked.nonzero().flatten()
     if len(masked):
         log_q[masked] = _mix_masked(log_theta[masked], log_t[masked], solution.alpha[masked, None])
@@ -72,11 +75,14 @@ def draw(log_q: Tensor, uniforms: Tensor) -> Tensor:
         uniforms: one number in [0, 1) for each row, float64.
     """
     token = torch.empty(len(log_q), dtype=torch.int64, device=log_q.device)
-    for rows in row_chunks(*log_q.shape, log_q.device):
+
+    def invert(rows: slice) -> None:
         cumulative = log_q[rows].double().exp().cumsum_(dim=-1)
         target = uniforms[rows, None].to(cumulative) * cumulative[:, -1:]
         # right=True skips tokens of probability zero: their interval is empty.
         token[rows] = torch.searchsorted(cumulative, target, right=True).squeeze(1)
+
+    in_chunks(invert, *log_q.shape, log_q.device)
     token.clamp_max_(log_q.shape[-1] - 1)
     # Where rounding stepped over the end, the last token with any probability.
     beyond = torch.isneginf(log_q.gather(1, token[:, None])[:, 0]).nonzero().flatten()
