@@ -7,6 +7,7 @@ from torch import Tensor
 
 from winnow.arms import Alpha
 from winnow.qstar.alpha import AlphaSolution, solve_alpha
+from winnow.qstar.family import in_chunks
 
 BLOCK = 128
 """Tokens whose probabilities are added up together for a draw."""
@@ -24,10 +25,26 @@ def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
 def mix(log_theta: Tensor, log_t: Tensor, alpha: Alpha) -> tuple[Tensor, AlphaSolution]:
     """log q* [rows, vocabulary] and the solution that gave it.
 
-    Rows without a common token are drawn from the teacher and marked as `disjoint`.
+    Rows without a common token are drawn from the teacher and marked as `disjoint`. What the solution
+    tells beyond α and log Z costs nothing until it is read; see `AlphaSolution`.
     """
     solution = solve_alpha(log_theta, log_t, alpha.name, on_disjoint="teacher")
-    weight = solution.alpha[:, None]
+    log_q = torch.empty(log_theta.shape, dtype=solution.alpha.dtype, device=log_theta.device)
+
+    def form(rows: slice) -> None:
+        weight, log_z = solution.alpha[rows, None], solution.log_z[rows, None]
+        s, t = log_theta[rows].to(log_q.dtype), log_t[rows].to(log_q.dtype)
+        torch.lerp(s, t, weight, out=log_q[rows]).sub_(log_z)
+
+    in_chunks(form, len(log_theta), log_theta.shape[1], log_theta.device)
+    masked = solution.masked.nonzero().flatten()
+    if len(masked):
+        log_q[masked] = _mix_masked(log_theta[masked], log_t[masked], solution.alpha[masked, None])
+    return log_q, solution
+
+
+def _mix_masked(log_theta: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
+    """log q* of rows with −inf or NaN in them, for teacher's weights [rows, 1]."""
     # At either end one factor has exponent 0, and 0 · (−inf) would be NaN where that model is −inf.
     mixed = torch.where(weight > 0, weight * log_t, 0.0) + torch.where(
         weight < 1, (1.0 - weight) * log_theta, 0.0
@@ -35,8 +52,7 @@ def mix(log_theta: Tensor, log_t: Tensor, alpha: Alpha) -> tuple[Tensor, AlphaSo
     # A model that gives NaN (a row of nothing else, after its softmax) has no common token either;
     # it must not pass for a student to whom the teacher answers.
     broken = torch.isnan(log_theta[:, :1]) | torch.isnan(log_t[:, :1])
-    mixed = mixed.masked_fill(broken, torch.nan)
-    return torch.log_softmax(mixed, dim=-1), solution
+    return torch.log_softmax(mixed.masked_fill(broken, torch.nan), dim=-1)
 
 
 def truncate(log_q: Tensor, top_k: int, top_p: float) -> Tensor:
