@@ -16,7 +16,7 @@ from winnow.records import completion_seed
 COUNT = 50_000
 
 
-def stream(seeds=None, positions=None, role=Role.DRAW) -> torch.Tensor:
+def stream(seeds=None, positions=None, role=Role.DRAFT) -> torch.Tensor:
     seeds = torch.arange(COUNT) if seeds is None else torch.full((COUNT,), seeds)
     positions = torch.arange(COUNT) if positions is None else torch.full((COUNT,), positions)
     return uniforms(seeds, positions, role)
@@ -61,7 +61,7 @@ def test_uniform_along_seeds_and_along_positions(role, seeds, positions):
 
 def test_uniform_for_the_seeds_of_completions():
     seeds = as_seeds([completion_seed(17, f"p{i // 8}", i % 8) for i in range(COUNT)])
-    assert kolmogorov_smirnov(uniforms(seeds, torch.zeros_like(seeds), Role.DRAW)) < 1.95
+    assert kolmogorov_smirnov(uniforms(seeds, torch.zeros_like(seeds), Role.DRAFT)) < 1.95
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_uniform_for_the_seeds_of_completions():
         (stream(7), stream(8)),
         (stream(None, 3)[:-1], stream(None, 3)[1:]),
         (stream(None, 3), stream(None, 4)),
-        (stream(7, role=Role.RESIDUAL)[:-1], stream(7, role=Role.DRAW)[1:]),
+        (stream(7, role=Role.RESIDUAL)[:-1], stream(7, role=Role.DRAFT)[1:]),
     ],
     ids=["draw-accept", "draw-residual", "accept-residual", "positions", "seeds at positions", "seeds",
          "positions at seeds", "last role, next position"],
