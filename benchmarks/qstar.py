@@ -5,7 +5,10 @@
 
 Models of random weights at real shapes; the teacher runs, but its logits are the student's plus noise
 that is keyed by the token before, so that β is what is asked for. Lengths are geometric, eight completions
-share a prompt. Both sides draw the same rows to the same lengths; medians of several repeats in turn.
+share a prompt. Both sides draw the same rows to the same lengths, in turn; medians of several repeats.
+
+"predicted" is what DESIGN §6 says for the depth that was chosen most: E(K) / (1 + K·c) over the teacher
+alone, with the β that came out and c, the student's time over the teacher's, of one token each.
 
 --vllm names a Python that has vLLM: its offline `generate` on the teacher, same rows, float32.
 """
@@ -25,7 +28,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 
-from benchmarks.qstar_workload import SetAcceptance, model, rows
+from benchmarks import qstar_rivals as rivals
+from benchmarks.qstar_workload import SetAcceptance, model, noise_bank, rows
 from benchmarks.report import flags, tell
 from winnow.arms import Alpha
 from winnow.qstar.controller import Controller
@@ -33,16 +37,16 @@ from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
 from winnow.qstar.models import LoadedModel
 from winnow.qstar.parameters import SamplingParameters
-from winnow.qstar.proposals import OneModel, Proposer
+from winnow.qstar.proposals import OneModel, Proposer, TwoPrompts
 from winnow.qstar.scheduler import Row, Slots
 
 MEAN, LONGEST = 40, 160
-STRENGTHS = {0.85: 0.80, 0.9: 0.52}
-"""Noise for about this β; what came out is printed."""
+STRENGTHS = (0.74, 0.46)
+"""Noise for a β of about 0.86 and 0.91; what came out is printed."""
 
 
 def run(
-    proposer: Proposer, alpha: str, work: list[Row], slots: int, depth: int | None
+    proposer: Proposer, alpha: str, work: list[Row], slots: int, depth: int | None = None
 ) -> tuple[float, Controller]:
     """(tokens a second, what the controller saw)."""
     controller = Controller(proposer.deepest, depth)
@@ -54,40 +58,109 @@ def run(
     return tokens / (time.perf_counter() - start), controller
 
 
-def decoder(loaded: LoadedModel, slots: int, width: int) -> Decoder:
-    return Decoder(loaded, width, slots, 64 + LONGEST + 8)
+def decoder(loaded: LoadedModel, slots: int) -> Decoder:
+    """With room for the longest row."""
+    return Decoder(loaded, loaded.width, slots, 64 + LONGEST + 8)
+
+
+def alone(loaded: LoadedModel, work: list[Row], slots: int) -> float:
+    """Tokens a second of one model."""
+    return run(OneModel(decoder(loaded, slots)), "policy", work, slots)[0]
+
+
+def in_turn(repeats: int, sides: dict[str, Any]) -> dict[str, float]:
+    """The median of each side's speed, the sides taking turns."""
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(repeats):
+        for name, side in sides.items():
+            speeds[name].append(side())
+    return {name: statistics.median(values) for name, values in speeds.items()}
 
 
 def measure(
     teacher: LoadedModel, student: LoadedModel, slots: int, strength: float, repeats: int, prompts: int
 ) -> dict[str, Any]:
-    """Teacher alone, q* and lockstep, in turn."""
-    width = teacher.width
-    both, alone = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
-    speeds: dict[str, list[float]] = {"teacher": [], "q*": [], "lockstep": []}
-    seen: Controller | None = None
-    for _ in range(repeats):
-        speeds["teacher"].append(
-            run(OneModel(decoder(teacher, slots, width)), "teacher", alone, slots, None)[0]
-        )
-        for name, depth in (("q*", None), ("lockstep", 1)):
-            pair = SetAcceptance(decoder(student, slots, width), decoder(teacher, slots, width), strength)
-            speed, controller = run(pair, "kl_symmetry", both, slots, depth)
-            speeds[name].append(speed)
-            seen = controller if depth is None else seen
-    median = {name: statistics.median(values) for name, values in speeds.items()}
-    assert seen is not None
+    """Teacher alone, q* and lockstep."""
+    both, one = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
+    seen: dict[str, Controller] = {}
+
+    def mixed(name: str, depth: int | None) -> float:
+        pair = SetAcceptance(decoder(student, slots), decoder(teacher, slots), strength)
+        speed, seen[name] = run(pair, "kl_symmetry", both, slots, depth)
+        return speed
+
+    speeds = in_turn(
+        repeats,
+        {
+            "teacher": lambda: alone(teacher, one, slots),
+            "q*": lambda: mixed("q*", None),
+            "lockstep": lambda: mixed("lockstep", 1),
+            "student": lambda: alone(student, one, slots),
+        },
+    )
+    chosen, beta = seen["q*"].rounds.most_common(1)[0][0], seen["q*"].acceptance or 0.0
+    cost = speeds["teacher"] / speeds["student"]
     return {
         "pair": f"{teacher.name}/{student.name}",
         "slots": slots,
-        "β": seen.acceptance,
-        "teacher tok/s": median["teacher"],
-        "q* tok/s": median["q*"],
-        "lockstep tok/s": median["lockstep"],
-        "q*/teacher": median["q*"] / median["teacher"],
-        "lockstep/teacher": median["lockstep"] / median["teacher"],
-        "chose": str(seen),
+        "β": beta,
+        **{f"{name} tok/s": speed for name, speed in speeds.items()},
+        "q*/teacher": speeds["q*"] / speeds["teacher"],
+        "predicted": (1 - beta**chosen) / (1 - beta) / (1 + chosen * cost),
+        "lockstep/teacher": speeds["lockstep"] / speeds["teacher"],
+        "chose": str(seen["q*"]),
     }
+
+
+def beside_others(
+    teacher: LoadedModel, student: LoadedModel, slots: int, repeats: int, prompts: int, vllm: str | None
+) -> dict[str, float]:
+    """Ratios over transformers' `generate`, over a lockstep as system C has it, and over vLLM."""
+    both, one = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
+    tokens, strength = sum(row.max_new_tokens for row in one), STRENGTHS[0]
+
+    def static(side: Any, *models: LoadedModel) -> float:
+        with rivals.own_attention(*models):
+            return tokens / side()
+
+    def mixed() -> float:
+        pair = SetAcceptance(decoder(student, slots), decoder(teacher, slots), strength)
+        return run(pair, "kl_symmetry", both, slots)[0]
+
+    bank = noise_bank(strength)
+    speeds = in_turn(
+        repeats,
+        {
+            "teacher": lambda: alone(teacher, one, slots),
+            "generate": lambda: static(lambda: rivals.static_generate(teacher, one, slots), teacher),
+            "q*": mixed,
+            "static lockstep": lambda: static(
+                lambda: rivals.static_lockstep(student, teacher, both, slots, bank), student, teacher
+            ),
+        },
+    )
+    told = {
+        f"teacher alone over transformers generate, {slots} slots": speeds["teacher"] / speeds["generate"],
+        f"q* over a static-batch lockstep, {slots} slots": speeds["q*"] / speeds["static lockstep"],
+    }
+    if vllm:
+        theirs = tokens / rivals.vllm_offline(vllm, teacher, one, slots)
+        print(f"  vLLM offline, {slots} sequences: {theirs:.1f} tok/s")
+        told[f"teacher alone over vLLM offline, {slots} slots"] = speeds["teacher"] / theirs
+    return told
+
+
+def two_prompts(loaded: LoadedModel, slots: int, repeats: int, prompts: int) -> dict[str, float]:
+    """One set of weights with two prompts, over the same model alone."""
+    both, one = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
+    speeds = in_turn(
+        repeats,
+        {
+            "alone": lambda: alone(loaded, one, slots // 2),
+            "q*": lambda: run(TwoPrompts(decoder(loaded, slots)), "kl_symmetry", both, slots // 2)[0],
+        },
+    )
+    return {f"same weights, two prompts, over plain decoding, {slots} rows": speeds["q*"] / speeds["alone"]}
 
 
 def main() -> None:
@@ -96,29 +169,31 @@ def main() -> None:
     parser.add_argument("--vllm", help="a Python that has vLLM")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    quick = arguments.quick
-    teacher, student = (model(name, torch.float32, "cpu") for name in ("120M", "7M"))
-    run(OneModel(decoder(teacher, 4, 64)), "teacher", rows(1, 4, 4, 4, False), 4, None)
-    repeats = 1 if quick else arguments.repeats
+    quick, repeats = arguments.quick, 1 if arguments.quick else arguments.repeats
+    teacher, student, middle = (model(name, torch.float32, "cpu") for name in ("120M", "7M", "30M"))
+    for each in (teacher, student, middle):
+        alone(each, rows(1, 8, 4, 4, False), 8)
     found: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
-    for strength in list(STRENGTHS.values())[: 1 if quick else 2]:
+    pairs = [(student, STRENGTHS[0])] + ([] if quick else [(student, STRENGTHS[1]), (middle, STRENGTHS[1])])
+    for drafter, strength in pairs:
         for slots in arguments.slots or ([8] if quick else [1, 8, 16, 32, 64]):
-            row = measure(teacher, student, slots, strength, repeats, 1 if slots == 1 else max(2, slots // 4))
+            row = measure(teacher, drafter, slots, strength, repeats, 1 if quick else max(2, slots // 2))
             found.append(row)
-            print(
-                "  "
-                + "  ".join(
-                    f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}"
-                    for key, value in row.items()
-                ),
-                flush=True,
-            )
-            ratios[f"q* over the teacher alone, {slots} slots, β {row['β']:.2f}"] = row["q*/teacher"]
-            ratios[f"q* over lockstep, {slots} slots, β {row['β']:.2f}"] = (
-                row["q* tok/s"] / row["lockstep tok/s"]
-            )
+            print("  " + "  ".join(f"{key} {_short(value)}" for key, value in row.items()), flush=True)
+            at = f"{row['pair']}, {slots} slots, β {row['β']:.2f}"
+            ratios[f"q* over the teacher alone, {at}"] = row["q*/teacher"]
+            ratios[f"q* over lockstep, {at}"] = row["q* tok/s"] / row["lockstep tok/s"]
+            ratios[f"lockstep over the teacher alone, {at}"] = row["lockstep/teacher"]
+    for slots in [4] if quick else [16]:
+        ratios |= beside_others(teacher, student, slots, repeats, 1 if quick else 8, arguments.vllm)
+    if not quick:
+        ratios |= two_prompts(teacher, 32, repeats, 8)
     tell("qstar", ratios, found, arguments.json)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
+from winnow.qstar import attention
 from winnow.qstar.models import LoadedModel
 from winnow.qstar.scheduler import Row
+
+
+@contextmanager
+def own_attention(*models: LoadedModel) -> Iterator[None]:
+    """transformers' own attention, as its users run it."""
+    for loaded in models:
+        loaded.model.set_attn_implementation("sdpa")
+    yield
+    for loaded in models:
+        loaded.model.set_attn_implementation(attention.NAME)
 
 
 def in_batches(rows: list[Row], slots: int) -> list[list[Row]]:
@@ -34,7 +50,6 @@ def padded(prompts: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
 def static_generate(loaded: LoadedModel, rows: list[Row], slots: int) -> float:
     """Seconds of transformers' `generate`: a batch runs until its longest row is done."""
     model: Any = loaded.model
-    model.set_attn_implementation("sdpa")
     start = time.perf_counter()
     for batch in in_batches(rows, slots):
         ids, mask = padded([row.prompt for row in batch])
@@ -56,11 +71,7 @@ def static_lockstep(theta: LoadedModel, t: LoadedModel, rows: list[Row], slots: 
     """Seconds of q* as system C's transformers backend draws it: both models at each token, static
     batches, no shared prefill, and α by 20 bisections of the difference of the KL divergences.
     """
-    from transformers import DynamicCache
-
     models: list[Any] = [theta.model, t.model]
-    for model in models:
-        model.set_attn_implementation("sdpa")
     start = time.perf_counter()
     for batch in in_batches(rows, slots):
         read = [padded([row.prompts[i] for row in batch]) for i in (0, 1)]
@@ -108,8 +119,9 @@ model, work, slots = sys.argv[1], json.load(open(sys.argv[2])), int(sys.argv[3])
 llm = LLM(model, dtype="float32", max_model_len=1024, max_num_seqs=slots, enforce_eager=True,
           skip_tokenizer_init=True, enable_prefix_caching=True)
 def run(work):
-    llm.generate([TokensPrompt(prompt_token_ids=p) for p, _ in work],
-                 [SamplingParams(max_tokens=n, ignore_eos=True, detokenize=False) for _, n in work], use_tqdm=False)
+    prompts = [TokensPrompt(prompt_token_ids=p) for p, _ in work]
+    each = [SamplingParams(max_tokens=n, ignore_eos=True, detokenize=False) for _, n in work]
+    llm.generate(prompts, each, use_tqdm=False)
 run(work[:slots])
 start = time.perf_counter()
 run(work)
@@ -123,8 +135,6 @@ def vllm_offline(python: str, loaded: LoadedModel, rows: list[Row], slots: int) 
     Raises:
         SystemExit: it did not run; its last lines are shown.
     """
-    import json
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         loaded.model.save_pretrained(folder / "model")
@@ -145,8 +155,6 @@ def vllm_offline(python: str, loaded: LoadedModel, rows: list[Row], slots: int) 
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1"}
 
 

@@ -79,6 +79,14 @@ def rows(prompts: int, n: int, mean: int, longest: int, both: bool, student: boo
     return found
 
 
+def noise_bank(strength: float) -> Tensor:
+    """[64, vocabulary], rows of unequal strengths."""
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(64, VOCABULARY, generator=generator)
+    spread = strength * torch.linspace(0.2, 1.8, 64)[torch.randperm(64, generator=generator)]
+    return noise * spread[:, None]
+
+
 class SetAcceptance(StudentDrafts):
     """The teacher runs, but its logits are the student's plus noise, so that β is what is asked for.
 
@@ -88,10 +96,7 @@ class SetAcceptance(StudentDrafts):
 
     def __init__(self, theta: Any, t: Any, strength: float) -> None:
         super().__init__(theta, t)
-        generator = torch.Generator().manual_seed(3)
-        noise = torch.randn(64, VOCABULARY, generator=generator)
-        spread = strength * torch.linspace(0.2, 1.8, 64)[torch.randperm(64, generator=generator)]
-        self._bank = (noise * spread[:, None]).to(self.device)
+        self._bank = noise_bank(strength).to(self.device)
 
     def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
         found = super().propose(last, depth, choose)

@@ -54,6 +54,7 @@ def drawing_flags(temperature):
         [flag("temperature", temperature), flag("seed", config["seed"])]
         + [flag(key, generation[key]) for key in keys]
         + [flag("stop", string) for string in generation["stop"]]
+        + ([flag("image_root", config["data"]["image_root"])] if config["data"]["image_root"] else [])
         + (["--save_token_ids"] if generation["save_token_ids"] else [])
     )
 

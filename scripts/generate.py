@@ -94,6 +94,9 @@ def flags() -> argparse.ArgumentParser:
     drawing.add_argument("--step", default="0", help="the checkpoint's name, for the records")
     data = p.add_argument_group("prompts: --prompts, or a data set as prompts.py takes it")
     data.add_argument("--prompts", help="a prompt shard, as prompts.py writes it")
+    data.add_argument(
+        "--image_root", default=".", help="the folder of the prompts' images; none may lie outside"
+    )
     add_dataset_flags(data, required=False)
     output = p.add_argument_group("output")
     output.add_argument("--output", required=True, type=Path, help="the completions, JSONL")
@@ -150,6 +153,7 @@ def main(arguments: argparse.Namespace) -> None:
         trust_remote_code=arguments.trust_remote_code,
         device_t=arguments.device_t,
         draft_tokens=arguments.draft_tokens,
+        image_root=arguments.image_root,
     )
     attempt = Attempt(arguments.attempts, *COMPLETION_FIGURES)
     attempt.add(total=len(prompts) * arguments.num_rollout)

@@ -36,13 +36,20 @@ def sampler(
     alpha: str,
     length: int = 4,
     draft_tokens: int | None = None,
+    image_root: Path | str = ".",
     **parameters,
 ) -> OptimalSampler:
     """A sampler in float64; models are read once a session, and nothing else is shared."""
     chosen = SamplingParameters(max_new_tokens=length, **parameters)
     with patch.object(samplers, "load", _load):
         return OptimalSampler(
-            student, teacher, alpha, parameters=chosen, dtype="float64", draft_tokens=draft_tokens
+            student,
+            teacher,
+            alpha,
+            parameters=chosen,
+            dtype="float64",
+            draft_tokens=draft_tokens,
+            image_root=image_root,
         )
 
 

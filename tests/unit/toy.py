@@ -46,7 +46,7 @@ class ToyDecoder:
         self._logits, self._prompt = logits, prompt
         self._nodes = torch.full((slots, prompt + LONGEST + 10), -1)
 
-    def admit(self, entries):
+    def admit(self, entries, images):
         for slot, prompt in entries:
             assert len(prompt) == self._prompt
             self.lengths[slot] = len(prompt) - 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ PREFILL_TOKENS = 8192
 """Prompts are read together up to so many tokens, padding included; it bounds the activations."""
 
 Prompt = tuple[int, ...]
+Images = tuple[Path, ...]
 
 
 class Decoder:
@@ -44,31 +47,42 @@ class Decoder:
         self._cache = SlotCache(slots, capacity)
         eager = loaded.model.config._attn_implementation == "eager"
         self._masks = Masks(loaded.text_config, loaded.model.dtype, always=eager)
-        self._held: list[Prompt | None] = [None] * slots
+        self._vision = loaded.vision
+        self._takes = frozenset(inspect.signature(loaded.model.forward).parameters)
+        # Positions in an image model may lag behind the places in the cache: an image's patches share some.
+        self._offsets = [0] * slots
+        self._held: list[tuple[Prompt, Images] | None] = [None] * slots
 
     @torch.inference_mode()
-    def admit(self, entries: Sequence[tuple[int, Prompt]]) -> None:
-        """Put sequences into slots: (slot, prompt). A prompt that any slot holds is not read again."""
-        reading: dict[Prompt, int] = {}
-        copies: list[tuple[int, int]] = []
-        targets = dict(entries)
+    def admit(
+        self, entries: Sequence[tuple[int, Prompt]], images: Mapping[int, Images] | None = None
+    ) -> None:
+        """Put sequences into slots: (slot, prompt). A prompt that any slot holds is not read again.
+
+        Args:
+            entries: slots and token ids of their prompts.
+            images: for slots whose prompt has any, the files.
+        """
+        shown = {slot: (prompt, (images or {}).get(slot, ())) for slot, prompt in entries}
         held = {
-            prompt: slot
-            for slot, prompt in enumerate(self._held)
-            if prompt is not None and targets.get(slot, prompt) == prompt
+            key: slot
+            for slot, key in enumerate(self._held)
+            if key is not None and shown.get(slot, key) == key
         }
-        for slot, prompt in entries:
-            self.lengths[slot] = len(prompt) - 1
-            if prompt not in held:
+        reading: dict[tuple[Prompt, Images], int] = {}
+        copies: list[tuple[int, int]] = []
+        for slot, key in shown.items():
+            self.lengths[slot] = len(key[0]) - 1
+            if key not in held:
                 # Whoever comes later in this batch takes it from here.
-                reading[prompt] = held[prompt] = slot
-            elif self._held[slot] != prompt:
-                copies.append((held[prompt], slot))
-            self._held[slot] = prompt
-        for chunk in _chunks([prompt for prompt in reading if len(prompt) > 1]):
-            self._read([(reading[prompt], prompt[:-1]) for prompt in chunk])
+                reading[key] = held[key] = slot
+            elif self._held[slot] != key:
+                copies.append((held[key], slot))
+            self._held[slot] = key
+        self._read_all(reading)
         for source, target in copies:
             self._cache.copy(source, target, self.lengths[target])
+            self._offsets[target] = self._offsets[source]
 
     @torch.inference_mode()
     def forward(self, tokens: Tensor, ahead: int = 0) -> Tensor:
@@ -83,10 +97,13 @@ class Decoder:
         rows, new = tokens.shape
         lengths = self.lengths[:rows]
         first = torch.tensor(lengths, device=self.device)[:, None] + ahead
-        positions = first + torch.arange(new, device=self.device)
+        places = first + torch.arange(new, device=self.device)
         span = max(lengths) + ahead + new
-        self._cache.aim(torch.arange(rows, device=self.device), positions, span)
-        return self._logits(tokens.to(self.device), positions, self._masks.past(positions, span))
+        self._cache.aim(torch.arange(rows, device=self.device), places, span)
+        mask = self._masks.past(places, span)
+        if any(self._offsets[:rows]):
+            places = places + torch.tensor(self._offsets[:rows], device=self.device)[:, None]
+        return self._logits(tokens.to(self.device), places, mask)
 
     def advance(self, counts: Sequence[int]) -> None:
         """Keep so many of the tokens that were read last, for each of the leading slots."""
@@ -97,11 +114,19 @@ class Decoder:
         """Continue a slot's sequence in another slot."""
         self._cache.copy(source, target, self.lengths[source])
         self.lengths[target], self._held[target] = self.lengths[source], self._held[source]
+        self._offsets[target] = self._offsets[source]
 
     def clear(self, slot: int) -> None:
         """Forget what a slot holds, to the last bit."""
         self._cache.clear(slot)
         self._held[slot] = None
+
+    def _read_all(self, reading: Mapping[tuple[Prompt, Images], int]) -> None:
+        texts = {prompt: slot for (prompt, images), slot in reading.items() if not images}
+        for chunk in _chunks([prompt for prompt in texts if len(prompt) > 1]):
+            self._read([(texts[prompt], prompt[:-1]) for prompt in chunk])
+        for (prompt, images), slot in reading.items():
+            self._offsets[slot] = self._look(slot, prompt[:-1], images) if images else 0
 
     def _read(self, entries: list[tuple[int, Prompt]]) -> None:
         longest = max(len(prompt) for _, prompt in entries)
@@ -114,12 +139,31 @@ class Decoder:
         self._cache.aim(slots, places, None)
         self._logits(ids.to(self.device), places, self._masks.prompt(longest, self.device), keep=1)
 
-    def _logits(self, ids: Tensor, positions: Tensor, mask: Any, keep: int = 0) -> Tensor:
+    def _look(self, slot: int, prompt: Prompt, images: Images) -> int:
+        """Read a prompt with images; by how much positions differ from places after it."""
+        assert self._vision is not None, "the sampler lets no images through to a model of text"
+        ids = torch.tensor([prompt], device=self.device)
+        places = torch.arange(len(prompt), device=self.device)[None]
+        self._cache.aim(torch.tensor([slot], device=self.device), places, None)
+        more = self._vision.inputs(ids, images, self.device, self._model.dtype)
+        # A model whose positions have several axes knows alone where the patches of an image lie.
+        own = hasattr(self._model.model, "get_rope_index")
+        self._logits(
+            ids,
+            None if own else places,
+            self._masks.prompt(len(prompt), self.device),
+            keep=1,
+            **{name: value for name, value in more.items() if name in self._takes},
+        )
+        return int(self._model.model.rope_deltas[0]) if own else 0
+
+    def _logits(self, ids: Tensor, positions: Tensor | None, mask: Any, keep: int = 0, **more: Any) -> Tensor:
         output = self._model(
             input_ids=ids,
             attention_mask=mask,
             # Drafts may run past the end of the context; what comes of them is cut.
-            position_ids=positions.clamp(max=self._last_position),
+            position_ids=None if positions is None else positions.clamp(max=self._last_position),
+            **more,
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=keep,

@@ -109,7 +109,8 @@ class Engine:
             if not slots.active:
                 return
             if admitted:
-                self._proposer.admit([(slot, row.prompts) for slot, row in admitted])
+                images = {slot: row.images for slot, row in admitted if row.images}
+                self._proposer.admit([(slot, row.prompts) for slot, row in admitted], images)
             yield from self._advance(slots.active)
 
     def _advance(self, active: list[Sequence]) -> Iterator[Drawn]:

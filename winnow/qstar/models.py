@@ -10,12 +10,19 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+)
 
 from winnow.errors import UserError
 from winnow.manifest import Manifest, resolve
 from winnow.qstar import attention
 from winnow.qstar.masks import CROPPABLE
+from winnow.qstar.vision import Vision
 from winnow.records import Message
 
 log = logging.getLogger(__name__)
@@ -39,6 +46,7 @@ class LoadedModel:
         manifest: what it is.
         eos_ids: ids that end a completion.
         context: the longest sequence, prompt and completion together, in tokens.
+        vision: how it is shown images; None for models of text.
     """
 
     name: str
@@ -47,6 +55,7 @@ class LoadedModel:
     manifest: Manifest
     eos_ids: frozenset[int]
     context: int
+    vision: Vision | None = None
 
     @property
     def device(self) -> torch.device:
@@ -75,8 +84,28 @@ class LoadedModel:
         """Columns of the logits."""
         return int(self.model.get_output_embeddings().weight.shape[0])
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a conversation, up to where the assistant's turn begins."""
+    def tokenize(
+        self, messages: Sequence[Message], images: Sequence[Path] = (), where: str = "a prompt"
+    ) -> list[int]:
+        """Token ids of a conversation, up to where the assistant's turn begins.
+
+        Args:
+            messages: of the conversation.
+            images: files, in the order in which they are shown.
+            where: the prompt's name, for messages.
+
+        Raises:
+            UserError: images that the model cannot be shown.
+        """
+        if self.vision is not None:
+            return self.vision.tokenize(messages, images, where)
+        if images:
+            raise UserError(
+                where,
+                f"it has {len(images)} images, and {self.name} reads text alone",
+                "a model with a vision_config in its config.json",
+                "choose an image model, or an adapter that leaves out the images",
+            )
         rendered = self.tokenizer.apply_chat_template(
             list(messages), add_generation_prompt=True, tokenize=False
         )
@@ -100,15 +129,20 @@ def load(
     if dtype not in DTYPES:
         raise UserError("dtype", repr(dtype), "one of " + ", ".join(DTYPES), "correct the value")
     transformers.utils.logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
-    if tokenizer.chat_template is None:
+    config = AutoConfig.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    sees = getattr(config, "vision_config", None) is not None
+    reader: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(
+        directory, trust_remote_code=trust_remote_code
+    )
+    tokenizer = reader.tokenizer if sees else reader
+    if reader.chat_template is None:
         raise UserError(
             directory,
-            "its tokenizer has no chat template",
+            f"its {'processor' if sees else 'tokenizer'} has no chat template",
             "a chat template that renders messages",
             "add chat_template.jinja to the model directory",
         )
-    loaded = AutoModelForCausalLM.from_pretrained(
+    loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
         directory,
         dtype=DTYPES[dtype],
         use_safetensors=True,
@@ -116,13 +150,15 @@ def load(
     )
     choose_attention(loaded)
     loaded.eval().requires_grad_(False).to(device)
+    text = loaded.config.get_text_config()
     return LoadedModel(
         name=str(directory),
         model=loaded,
         tokenizer=tokenizer,
         manifest=manifest,
         eos_ids=_eos_ids(loaded, tokenizer, directory),
-        context=int(getattr(loaded.config, "max_position_embeddings", 0) or 1 << 30),
+        context=int(getattr(text, "max_position_embeddings", 0) or 1 << 30),
+        vision=Vision(reader, int(config.image_token_id)) if sees else None,
     )
 
 

@@ -6,8 +6,9 @@ teacher, and one set of weights that sees two prompts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 Choose = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """From logits [rows, vocabulary] and the place in the round: (drafted tokens [rows], log-probabilities
 [rows, vocabulary] that they were drawn from)."""
+
+Images = tuple[Path, ...]
 
 Prompts = tuple[tuple[int, ...], ...]
 """A sequence's prompts: the student's and the teacher's, or the one model's."""
@@ -44,7 +47,7 @@ class Decodes(Protocol):
     crops: bool
     device: torch.device
 
-    def admit(self, entries: Sequence[tuple[int, Any]]) -> None: ...
+    def admit(self, entries: Sequence[tuple[int, Any]], images: Mapping[int, Images]) -> None: ...
     def forward(self, tokens: Tensor, ahead: int = 0) -> Tensor: ...
     def advance(self, counts: Sequence[int]) -> None: ...
     def move(self, source: int, target: int) -> None: ...
@@ -62,8 +65,8 @@ class Proposer(Protocol):
     deepest: int | None
     device: torch.device
 
-    def admit(self, entries: Sequence[tuple[int, Prompts]]) -> None:
-        """Put sequences into slots."""
+    def admit(self, entries: Sequence[tuple[int, Prompts]], images: Mapping[int, Images]) -> None:
+        """Put sequences into slots; the images of those that have any are shown to every model."""
 
     def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
         """Draft for the leading slots, whose last tokens (each model's own) are given."""
@@ -86,9 +89,9 @@ class _Together:
         self._decoders = decoders
         self.device = decoders[0].device
 
-    def admit(self, entries: Sequence[tuple[int, Prompts]]) -> None:
+    def admit(self, entries: Sequence[tuple[int, Prompts]], images: Mapping[int, Images]) -> None:
         for index, decoder in enumerate(self._decoders):
-            decoder.admit([(slot, prompts[index]) for slot, prompts in entries])
+            decoder.admit([(slot, prompts[index]) for slot, prompts in entries], images)
 
     def advance(self, counts: Sequence[int]) -> None:
         for decoder in self._decoders:
@@ -160,8 +163,9 @@ class TwoPrompts:
         self._decoder = decoder
         self.device = decoder.device
 
-    def admit(self, entries: Sequence[tuple[int, Prompts]]) -> None:
-        self._decoder.admit([(2 * slot + i, prompts[i]) for slot, prompts in entries for i in (0, 1)])
+    def admit(self, entries: Sequence[tuple[int, Prompts]], images: Mapping[int, Images]) -> None:
+        both = {2 * slot + i: files for slot, files in images.items() for i in (0, 1)}
+        self._decoder.admit([(2 * slot + i, prompts[i]) for slot, prompts in entries for i in (0, 1)], both)
 
     def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
         tokens = torch.tensor(last, device=self.device)

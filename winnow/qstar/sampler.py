@@ -13,6 +13,7 @@ import torch
 
 from winnow.arms import Alpha
 from winnow.errors import UserError
+from winnow.images import located
 from winnow.qstar import memory
 from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
@@ -48,6 +49,7 @@ class OptimalSampler:
         device_t: where the teacher lies; None is beside the student.
         draft_tokens: tokens that the student drafts in each round; None leaves it to the controller.
             The texts do not depend on it.
+        image_root: the folder of the prompts' images; paths that leave it are refused.
 
     Raises:
         UserError: a model that cannot be used, or two whose tokenizers differ.
@@ -65,12 +67,14 @@ class OptimalSampler:
         trust_remote_code: bool = False,
         device_t: str | None = None,
         draft_tokens: int | None = None,
+        image_root: str | Path = ".",
     ) -> None:
         self.alpha = Alpha.parse(alpha_method, fixed_alpha, "alpha_method")
         self.parameters = parameters or SamplingParameters()
         self.theta: LoadedModel | None = None
         self.t: LoadedModel | None = None
         self._draft_tokens = draft_tokens
+        self._image_root = Path(image_root)
         device = _usable(device, "--device")
         same = model_t is None or str(model_t) == str(model_theta)
         if self.alpha.method != "teacher":
@@ -90,6 +94,7 @@ class OptimalSampler:
             PromptTooLong: no token would fit after it.
         """
         limit = (parameters or self.parameters).max_new_tokens
+        images = located(prompt.images or (), self._image_root, f"prompt {prompt.id}")
         encoded = []
         for role, loaded, messages in (
             ("student", self.theta, prompt.messages),
@@ -97,7 +102,7 @@ class OptimalSampler:
         ):
             if loaded is None:
                 continue
-            ids = tuple(loaded.tokenize(messages))
+            ids = tuple(loaded.tokenize(messages, images, f"prompt {prompt.id}"))
             if not ids:
                 raise UserError(
                     f"prompt {prompt.id}",
@@ -112,7 +117,7 @@ class OptimalSampler:
                 )
             limit = min(limit, loaded.context - len(ids))
             encoded.append(ids)
-        return Row(completion, seed, encoded[0], encoded[1] if len(encoded) > 1 else None, limit)
+        return Row(completion, seed, encoded[0], encoded[1] if len(encoded) > 1 else None, limit, images)
 
     def generate(
         self,

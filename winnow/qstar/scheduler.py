@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class Row:
         prompt: the student's prompt, token ids (the teacher's where only the teacher runs).
         teacher_prompt: the teacher's prompt where both run, else None.
         max_new_tokens: its own limit, so that it fits the context.
+        images: files that each model sees in its prompt.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Row:
     prompt: tuple[int, ...]
     teacher_prompt: tuple[int, ...] | None
     max_new_tokens: int
+    images: tuple[Path, ...] = ()
 
     @property
     def prompts(self) -> tuple[tuple[int, ...], ...]:
@@ -81,7 +84,13 @@ class Slots:
         self._queue = deque(
             sorted(
                 rows,
-                key=lambda row: (-len(row.prompt), -len(row.teacher_prompt or ()), *row.prompts, row.id),
+                key=lambda row: (
+                    -len(row.prompt),
+                    -len(row.teacher_prompt or ()),
+                    *row.prompts,
+                    row.images,
+                    row.id,
+                ),
             )
         )
         self.count = count

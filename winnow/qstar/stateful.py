@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,8 +41,8 @@ class StatefulDecoder:
         self._caches: list[Any] = [None] * slots
 
     @torch.inference_mode()
-    def admit(self, entries: Sequence[tuple[int, Prompt]]) -> None:
-        """Put sequences into slots: (slot, prompt)."""
+    def admit(self, entries: Sequence[tuple[int, Prompt]], images: Mapping[int, Any] | None = None) -> None:
+        """Put sequences into slots: (slot, prompt); without images."""
         read: dict[Prompt, Any] = {}
         for slot, prompt in entries:
             self.lengths[slot] = len(prompt) - 1

@@ -1,0 +1,109 @@
+"""Images of prompts: where they lie, and that they stay there. Needs neither torch nor Pillow to import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from winnow.errors import UserError
+from winnow.records import Message
+
+PLACEHOLDER = "<image>"
+"""Stands in a message's text where an image is shown."""
+LARGEST = 64 * 2**20
+"""Bytes of an image file, at most."""
+
+
+def located(paths: Sequence[str], root: Path, where: str) -> tuple[Path, ...]:
+    """The files of a prompt's images, under their root.
+
+    Args:
+        paths: relative to the root.
+        root: where the data set's images lie.
+        where: the prompt, for the message.
+
+    Raises:
+        UserError: a path that leaves the root, a file that is not there, or one that is too large.
+    """
+    return tuple(_located(path, root.resolve(), where) for path in paths)
+
+
+def _located(path: str, root: Path, where: str) -> Path:
+    file = (root / path).resolve()
+    if not file.is_relative_to(root):
+        raise UserError(
+            where,
+            f"the image {path!r} lies outside {root}",
+            "a path below it",
+            "correct the path, or --image_root",
+        )
+    if not file.is_file():
+        raise UserError(
+            where, f"the image {path!r} is not in {root}", "a file", "correct the path, or --image_root"
+        )
+    size = file.stat().st_size
+    if size > LARGEST:
+        raise UserError(
+            where,
+            f"the image {path!r} has {size / 2**20:.0f} MiB",
+            f"at most {LARGEST // 2**20} MiB",
+            "shrink it: models scale images down anyway",
+        )
+    return file
+
+
+def opened(file: Path, where: str) -> Any:
+    """An image as RGB (a Pillow image).
+
+    Raises:
+        UserError: it is not an image, or cut off.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(
+            where,
+            f"{file} cannot be read: {error}",
+            "a whole image file (PNG, JPEG, WebP …)",
+            "replace the file",
+        ) from None
+
+
+def in_parts(messages: Sequence[Message], count: int, where: str) -> list[Message]:
+    """Messages as templates of image models want them: text and images as parts of the content.
+
+    Each ``<image>`` in a text is one image, in order; without any, all images stand before the text of
+    the last user message.
+
+    Raises:
+        UserError: another number of ``<image>`` than there are images.
+    """
+    marks = sum(_text(message).count(PLACEHOLDER) for message in messages)
+    if marks not in (0, count):
+        raise UserError(
+            where,
+            f"{count} images, and {marks} times {PLACEHOLDER} in its messages",
+            "one for each image, or none",
+            "correct the messages, or the list of images",
+        )
+    last = max(
+        (i for i, message in enumerate(messages) if message["role"] == "user"), default=len(messages) - 1
+    )
+    shown: list[Message] = []
+    for index, message in enumerate(messages):
+        parts: list[dict[str, str]] = []
+        if not marks and index == last:
+            parts = [{"type": "image"}] * count
+        for place, text in enumerate(_text(message).split(PLACEHOLDER)):
+            parts += [{"type": "image"}] * (place > 0)
+            parts += [{"type": "text", "text": text}] * bool(text)
+        shown.append({**message, "content": parts})
+    return shown
+
+
+def _text(message: Message) -> str:
+    return str(message["content"])
