@@ -124,6 +124,25 @@ def test_a_row_does_not_depend_on_its_batch_mates(method, logs):
         assert alone.log_z[0] == together.log_z[row]
 
 
+def test_neither_threads_nor_batch_mates_change_a_long_row():
+    # Long enough for torch to share out the sum of a lone row, and many enough for threads of ours.
+    s, t = (values[:3, :].repeat(3, 1) for values in pair("sharp", 90_000, 7))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        together = solve_alpha(s, t, "kl_symmetry")
+        alone = [solve_alpha(s[row : row + 1], t[row : row + 1], "kl_symmetry") for row in range(3)]
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
+        serial = solve_alpha(s, t, "kl_symmetry")
+    finally:
+        torch.set_num_threads(threads)
+    for name in ("alpha", "log_z", "beta", "kl_theta", "ess_t"):
+        expected = getattr(serial, name)
+        assert torch.equal(getattr(together, name), expected), name
+        assert torch.equal(torch.cat([getattr(one, name) for one in alone]), expected[:3]), name
+
+
 @settings(max_examples=EXAMPLES)
 @given(pairs)
 def test_entropy_is_the_students_share_of_the_entropy(logs):

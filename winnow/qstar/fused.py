@@ -151,4 +151,17 @@ def _launch(
         num_warps=WARPS,
     )
     token, accepted, passes, disjoint = counts.unbind(1)
-    return Step(token, accepted.bool(), *numbers.unbind(1), passes=passes, disjoint=disjoint.bool())
+    weight, log_z, kl_theta, kl_t, ess_theta, ess_t, beta = numbers.unbind(1)
+    return Step(
+        token=token,
+        accepted=accepted.bool(),
+        alpha=weight,
+        log_z=log_z,
+        kl_theta=kl_theta,
+        kl_t=kl_t,
+        ess_theta=ess_theta,
+        ess_t=ess_t,
+        beta=beta,
+        passes=passes,
+        disjoint=disjoint.bool(),
+    )

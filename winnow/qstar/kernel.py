@@ -11,8 +11,6 @@ taken about zero, where Newton's method expects the mean of d at its next point 
 and, on a CPU, serves the tests alone, in its interpreter.
 """
 
-# Triton reads the source of what it compiles: annotations beyond constexpr mean nothing to it.
-
 from __future__ import annotations
 
 import triton

@@ -33,7 +33,7 @@ def mix(log_theta: Tensor, log_t: Tensor, alpha: Alpha) -> tuple[Tensor, AlphaSo
         s, t = log_theta[rows].to(log_q.dtype), log_t[rows].to(log_q.dtype)
         torch.lerp(s, t, weight, out=log_q[rows]).sub_(log_z)
 
-    in_chunks(form, *log_theta.shape, log_theta.device)
+    in_chunks(form, log_theta)
     masked = solution.masked.nonzero().flatten()
     if len(masked):
         log_q[masked] = _mix_masked(log_theta[masked], log_t[masked], solution.alpha[masked, None])
@@ -82,7 +82,7 @@ def draw(log_q: Tensor, uniforms: Tensor) -> Tensor:
         # right=True skips tokens of probability zero: their interval is empty.
         token[rows] = torch.searchsorted(cumulative, target, right=True).squeeze(1)
 
-    in_chunks(invert, *log_q.shape, log_q.device)
+    in_chunks(invert, log_q)
     token.clamp_max_(log_q.shape[-1] - 1)
     # Where rounding stepped over the end, the last token with any probability.
     beyond = torch.isneginf(log_q.gather(1, token[:, None])[:, 0]).nonzero().flatten()
