@@ -227,6 +227,15 @@ def test_what_follows_from_alpha_equals_brute_force(method, kind):
         assert solution.ess_ratio.numpy() == pytest.approx(ess_theta / ess_t, rel=1e-9)
 
 
+@pytest.mark.parametrize("method", ALL)
+def test_log_z_belongs_to_alpha_for_every_kind_of_row(method):
+    # "one token": q is the same for every α and log Z is not.
+    s, t = every_kind(40, 12)
+    solution = solve_alpha(s, t, method)
+    _, _, log_z = mixture(s.numpy(), t.numpy(), solution.alpha.numpy())
+    assert solution.log_z.numpy() == pytest.approx(log_z, rel=1e-9, abs=1e-12)
+
+
 def test_disjoint_rows_raise_or_are_marked():
     s, t = pair("moderate", 6, 1)
     s[1] = torch.tensor([0.5, 0.5, 0, 0, 0, 0], dtype=torch.float64).log()
