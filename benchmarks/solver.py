@@ -152,7 +152,7 @@ def main() -> None:
     ratios: dict[str, float] = {}
     for count, vocabulary in SHAPES:
         # Seconds a run on the largest shape, so few of them.
-        repeats = (2 if arguments.quick else 7) if count * vocabulary > 2**22 else 9
+        repeats = (1 if arguments.quick else 7) if count * vocabulary > 2**22 else 9
         table, ratio = compare(count, vocabulary, repeats, 2**20 if arguments.quick else 2**24)
         rows += table
         ratios[f"faster than the bisection of C, {count} rows of {vocabulary:,}"] = ratio

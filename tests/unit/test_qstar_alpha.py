@@ -124,6 +124,25 @@ def test_a_row_does_not_depend_on_its_batch_mates(method, logs):
         assert alone.log_z[0] == together.log_z[row]
 
 
+def test_neither_threads_nor_batch_mates_change_a_long_row():
+    # Long enough for torch to share out the sum of a lone row, and many enough for threads of ours.
+    s, t = (values[:3, :].repeat(3, 1) for values in pair("sharp", 90_000, 7))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        together = solve_alpha(s, t, "kl_symmetry")
+        alone = [solve_alpha(s[row : row + 1], t[row : row + 1], "kl_symmetry") for row in range(3)]
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
+        serial = solve_alpha(s, t, "kl_symmetry")
+    finally:
+        torch.set_num_threads(threads)
+    for name in ("alpha", "log_z", "beta", "kl_theta", "ess_t"):
+        expected = getattr(serial, name)
+        assert torch.equal(getattr(together, name), expected), name
+        assert torch.equal(torch.cat([getattr(one, name) for one in alone]), expected[:3]), name
+
+
 @settings(max_examples=EXAMPLES)
 @given(pairs)
 def test_entropy_is_the_students_share_of_the_entropy(logs):
@@ -206,6 +225,15 @@ def test_what_follows_from_alpha_equals_brute_force(method, kind):
         assert getattr(solution, name).numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12), name
     if kind != "masked":
         assert solution.ess_ratio.numpy() == pytest.approx(ess_theta / ess_t, rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_log_z_belongs_to_alpha_for_every_kind_of_row(method):
+    # "one token": q is the same for every α and log Z is not.
+    s, t = every_kind(40, 12)
+    solution = solve_alpha(s, t, method)
+    _, _, log_z = mixture(s.numpy(), t.numpy(), solution.alpha.numpy())
+    assert solution.log_z.numpy() == pytest.approx(log_z, rel=1e-9, abs=1e-12)
 
 
 def test_disjoint_rows_raise_or_are_marked():

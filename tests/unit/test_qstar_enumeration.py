@@ -25,20 +25,20 @@ def check(alpha: str, depth: int | None, count: int, **parameters: float) -> Non
     assert goodness([found.get(tokens, 0) for tokens in expected], list(expected.values())) > 1e-4
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("alpha", MIXED)
-def test_every_method_and_depth(alpha, depth):
-    check(alpha, depth, 20_000)
+def test_every_method(alpha, depth):
+    check(alpha, depth, 6_000)
 
 
 @pytest.mark.parametrize("alpha", ["policy", "teacher"])
 def test_one_model(alpha):
-    check(alpha, None, 20_000)
+    check(alpha, None, 6_000)
 
 
 @pytest.mark.parametrize("parameters", HEADS, ids=str)
 def test_temperature_and_heads(parameters):
-    check("kl_symmetry", 3, 20_000, **parameters)
+    check("kl_symmetry", 2, 6_000, **parameters)
 
 
 def test_zero_temperature_takes_the_arg_max_at_each_place():
@@ -49,9 +49,9 @@ def test_zero_temperature_takes_the_arg_max_at_each_place():
 
 @pytest.mark.parametrize("parameters", [{}, {"top_p": 0.8}])
 def test_the_depth_changes_no_completion(parameters):
-    alone = draws("kl_symmetry", 1, 3_000, **parameters)
+    alone = draws("kl_symmetry", 1, 2_000, **parameters)
     for depth in (2, 3, 4, 8, None):
-        assert draws("kl_symmetry", depth, 3_000, slots=700, **parameters) == alone
+        assert draws("kl_symmetry", depth, 2_000, slots=700, **parameters) == alone
 
 
 @pytest.mark.slow
@@ -62,7 +62,6 @@ def test_every_method_and_depth_at_length(alpha, depth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
-@pytest.mark.parametrize("parameters", HEADS, ids=str)
+@pytest.mark.parametrize(("parameters", "depth"), [(HEADS[1], 2), (HEADS[4], 4)], ids=str)
 def test_temperature_and_heads_at_length(parameters, depth):
     check("kl_symmetry", depth, 200_000, **parameters)

@@ -148,5 +148,28 @@ def test_the_draws_follow_q():
 
 
 def test_a_row_of_nan_still_gives_an_id():
-    log_q = torch.full((1, 4), torch.nan)
-    assert 0 <= draw(log_q, torch.tensor([0.5], dtype=torch.float64)).item() < 4
+    weights = torch.full((1, 4), torch.nan)
+    assert 0 <= draw(weights, torch.tensor([0.5], dtype=torch.float64)).item() < 4
+
+
+def test_drawing_leaves_the_probabilities_as_they_are():
+    for dtype in (torch.float64, torch.float32):
+        weights = random_row(3).exp().to(dtype)
+        before = weights.clone()
+        draw(weights, torch.tensor([0.5], dtype=torch.float64))
+        assert torch.equal(weights, before)
+
+
+def test_solving_in_threads_goes_on_in_inference_mode():
+    s, t = (torch.cat([random_row(seed, 1 << 15) for seed in range(start, start + 16)]) for start in (0, 20))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.inference_mode():
+            log_q, _ = mix(s, t, Alpha.parse("kl_symmetry"))
+            tokens = draw(log_q.exp(), torch.full((16,), 0.5, dtype=torch.float64))
+    finally:
+        torch.set_num_threads(threads)
+    assert log_q.is_inference()
+    assert log_q.exp().sum(dim=1).tolist() == pytest.approx([1.0] * 16)
+    assert torch.equal(tokens, torch.cat([draw(row.exp()[None], torch.tensor([0.5])) for row in log_q]))

@@ -220,8 +220,8 @@ def one_row_that_ends_stops_all(patch):
 def nothing_ends_a_row(patch):
     build = Engine.__init__
 
-    def endless(self, proposer, controller, alpha, parameters, eos_ids, names):
-        build(self, proposer, controller, alpha, parameters, frozenset(), names)
+    def endless(self, proposer, controller, alpha, parameters, eos_ids, names, stops):
+        build(self, proposer, controller, alpha, parameters, frozenset(), names, stops)
 
     patch.setattr(Engine, "__init__", endless)
 
@@ -266,11 +266,11 @@ def enumerated(student, teacher, alpha="kl_symmetry"):
 
 
 def counted(student, teacher, depth=3, **parameters):
-    enumeration.check("kl_symmetry", depth, 20_000, **parameters)
+    enumeration.check("kl_symmetry", depth, 12_000, **parameters)
 
 
 def counted_hot(student, teacher):
-    enumeration.check("entropy", 2, 20_000, temperature=enumeration_temperature)
+    enumeration.check("entropy", 2, 12_000, temperature=enumeration_temperature)
 
 
 def invariant(student, teacher):

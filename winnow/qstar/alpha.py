@@ -98,7 +98,7 @@ class AlphaSolution:
             for column, values in zip(columns, _describe(s, Family(s, t), self.alpha[rows]), strict=True):
                 column[rows] = values
 
-        in_chunks(describe, len(log_theta), log_theta.shape[1], log_theta.device)
+        in_chunks(describe, log_theta)
         return columns
 
 
@@ -147,7 +147,7 @@ def solve_alpha(
         alpha[chunk], log_z[chunk], passes[chunk] = _solve(s, t, family, weight, tolerance)
         disjoint[chunk], masked[chunk] = family.disjoint, family.masked
 
-    in_chunks(solve, rows, log_theta.shape[1], device)
+    in_chunks(solve, log_theta)
     if on_disjoint == "raise" and bool(disjoint.any()):
         raise DisjointSupport(disjoint.nonzero().flatten().tolist())
     return AlphaSolution(

@@ -20,15 +20,18 @@ WORTH_A_THREAD = 1 << 18
 """Fewer numbers are done before a second thread has started."""
 
 
-def in_chunks(work: Callable[[slice], None], rows: int, vocabulary: int, device: torch.device) -> None:
-    """Do `work` on slices of rows: on CPU small enough for the cache, and side by side.
+def in_chunks(work: Callable[[slice], None], like: Tensor) -> None:
+    """Do `work` on slices of the rows of `like` [rows, vocabulary]; on CPU in parallel.
+
+    The slices are small enough for the cache there, and the whole on other devices.
 
     Each chunk is one thread's from beginning to end. Were its operations shared out instead, all
     threads would meet after every one of them, some 50 µs apart: on a machine with other work each
     meeting can cost a time slice, and torch would add up a lone long row in another order than the
     same row among others.
     """
-    if device.type != "cpu":
+    rows, vocabulary = like.shape
+    if like.device.type != "cpu":
         work(slice(0, rows))
         return
     size = max(1, CACHE_ELEMENTS // max(vocabulary, 1))

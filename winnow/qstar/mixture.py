@@ -36,7 +36,7 @@ def mix(log_theta: Tensor, log_t: Tensor, alpha: Alpha) -> tuple[Tensor, AlphaSo
         s, t = log_theta[rows].to(log_q.dtype), log_t[rows].to(log_q.dtype)
         torch.lerp(s, t, weight, out=log_q[rows]).sub_(log_z)
 
-    in_chunks(form, len(log_theta), log_theta.shape[1], log_theta.device)
+    in_chunks(form, log_theta)
     masked = solution.masked.nonzero().flatten()
     if len(masked):
         log_q[masked] = _mix_masked(log_theta[masked], log_t[masked], solution.alpha[masked, None])
