@@ -54,7 +54,11 @@ def drawing_flags(temperature):
         [flag("temperature", temperature), flag("seed", config["seed"])]
         + [flag(key, generation[key]) for key in keys]
         + [flag("stop", string) for string in generation["stop"]]
-        + ([flag("image_root", config["data"]["image_root"])] if config["data"]["image_root"] else [])
+        + (
+            [flag("image_root", config["data"]["image_root"])]
+            if config["data"]["image_root"]
+            else []
+        )
         + (["--save_token_ids"] if generation["save_token_ids"] else [])
     )
 
@@ -63,7 +67,9 @@ def speed_flags():
     """The slice that decides only where and how fast."""
     generation = config["generation"]
     keys = ("batch_size", "device", "device_t", "draft_tokens")
-    return " ".join(flag(key, generation[key]) for key in keys if generation[key] is not None)
+    return " ".join(
+        flag(key, generation[key]) for key in keys if generation[key] is not None
+    )
 
 
 def selection_flags():

@@ -20,7 +20,7 @@ from winnow.qstar.engine import Engine
 from winnow.records import Prompt, completion_seed
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "arithmetic"
-DEPTH, PROMPTS, SAMPLES = 4, 24, 6
+DEPTH, PROMPTS, SAMPLES = 4, 64, 5
 
 
 def prompts() -> list[Prompt]:
@@ -104,7 +104,7 @@ def places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         gaps.append(np.abs(each.metrics[:, 2] - each.metrics[:, 3]))
         errors.append(np.abs(each.metrics[:, 4] + log_z))
         # Where both are of one mind, nothing could be seen.
-        transforms.append(found[:, log_z < -0.02])
+        transforms.append(found[:, log_z < -0.1])
     return np.concatenate(transforms, axis=1), np.concatenate(gaps), np.concatenate(errors)
 
 
