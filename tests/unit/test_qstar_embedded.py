@@ -48,8 +48,8 @@ def drawn():
     considered: list[tuple[bool, float]] = []
     told = Engine._told
 
-    def remembering(self, settled, broken, metrics):
-        found = told(self, settled, broken, metrics)
+    def remembering(self, verdict):
+        found = told(self, verdict)
         for tokens, accepted, row in zip(found.tokens, found.accepted, found.metrics, strict=True):
             considered.extend((place < accepted, row[place, -1]) for place in range(len(tokens)))
         return found

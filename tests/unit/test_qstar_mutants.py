@@ -9,7 +9,7 @@ import torch
 from test_qstar_exactness import check_distribution, check_replay
 from test_qstar_invariance import check_invariance
 
-from winnow.qstar import acceptance, diagnostics, engine, mixture
+from winnow.qstar import acceptance, diagnostics, engine, mixture, verification
 from winnow.qstar.cache import SlotCache
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
@@ -57,7 +57,7 @@ def temperature_after_the_mixture(patch):
         )
         return log_probabilities(log_q, t), solution
 
-    patch.setattr(engine, "mix", cold)
+    patch.setattr(verification, "mix", cold)
 
 
 enumeration_temperature = 2.0
@@ -74,12 +74,12 @@ def alpha_of_the_neighbouring_position(patch):
 
 
 def alpha_is_the_students_weight(patch):
-    patch.setattr(engine, "mix", lambda log_theta, log_t, *rest: mixture.mix(log_t, log_theta, *rest))
+    patch.setattr(verification, "mix", lambda log_theta, log_t, *rest: mixture.mix(log_t, log_theta, *rest))
 
 
 def with_the_teacher(patch, change):
     """Let `change` see what the teacher gives at each place of a round, beside what is settled."""
-    propose, settle, seen = StudentDrafts.propose, engine.settle, {}
+    propose, settle, seen = StudentDrafts.propose, verification.settle, {}
 
     def remembering(self, last, depth, choose):
         found = propose(self, last, depth, choose)
@@ -90,7 +90,7 @@ def with_the_teacher(patch, change):
         return change(settle, seen["log_t"], drafts, log_draft, log_q, *rest)
 
     patch.setattr(StudentDrafts, "propose", remembering)
-    patch.setattr(engine, "settle", changed)
+    patch.setattr(verification, "settle", changed)
 
 
 def bonus_token_from_the_teacher(patch):
@@ -129,7 +129,7 @@ def residual_is_q_star_itself(patch):
 
 
 def goes_on_after_a_rejection(patch):
-    settle = engine.settle
+    settle = verification.settle
 
     def longer(drafts, *rest):
         found = settle(drafts, *rest)
@@ -137,7 +137,7 @@ def goes_on_after_a_rejection(patch):
             found.tokens, torch.full_like(found.counts, drafts.shape[1]), found.accepted
         )
 
-    patch.setattr(engine, "settle", longer)
+    patch.setattr(verification, "settle", longer)
 
 
 def end_ignored_inside_a_round(patch):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-
-from winnow.qstar.alpha import AlphaSolution
 
 METRICS = ("alpha", "ess_ratio", "kl_theta", "kl_t", "neg_log_z", "beta")
 """α; ess_θ/ess_t; KL(q*‖π_θ) and KL(q*‖π_t) in nats; −log Z in nats; Σ min(q*, π_θ)."""
@@ -18,12 +16,31 @@ METRICS = ("alpha", "ess_ratio", "kl_theta", "kl_t", "neg_log_z", "beta")
 Values = npt.NDArray[np.float64]
 
 
-def stack(solution: AlphaSolution) -> Tensor:
+class Told(Protocol):
+    """What a solver tells of each row, [rows]: see `alpha.AlphaSolution`."""
+
+    @property
+    def alpha(self) -> Tensor: ...
+    @property
+    def ess_theta(self) -> Tensor: ...
+    @property
+    def ess_t(self) -> Tensor: ...
+    @property
+    def kl_theta(self) -> Tensor: ...
+    @property
+    def kl_t(self) -> Tensor: ...
+    @property
+    def log_z(self) -> Tensor: ...
+    @property
+    def beta(self) -> Tensor: ...
+
+
+def stack(solution: Told) -> Tensor:
     """The metrics of one token for each row, [rows, len(METRICS)]."""
     return torch.stack(
         [
             solution.alpha,
-            solution.ess_ratio,
+            solution.ess_theta / solution.ess_t,
             solution.kl_theta,
             solution.kl_t,
             -solution.log_z,

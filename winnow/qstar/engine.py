@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from winnow.arms import Alpha
-from winnow.qstar import diagnostics
-from winnow.qstar.acceptance import Settled, settle
+from winnow.qstar import diagnostics, verification
 from winnow.qstar.controller import Controller
 from winnow.qstar.diagnostics import Values
-from winnow.qstar.mixture import draw, log_probabilities, mix, truncate
+from winnow.qstar.mixture import draw, head, log_probabilities
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import Proposal, Proposer
 from winnow.qstar.randomness import Role, as_seeds, uniforms
 from winnow.qstar.scheduler import Row, Sequence, Slots
 from winnow.qstar.stops import StopStrings
+from winnow.qstar.verification import Verdict, Verify
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Engine:
         eos_ids: ids that end a row.
         names: of the models, for messages; the second is the teacher where both run.
         stops: strings that end a row.
+        verify: how a round is settled; None is what fits the device.
     """
 
     def __init__(
@@ -93,11 +94,11 @@ class Engine:
         eos_ids: frozenset[int],
         names: tuple[str, ...],
         stops: StopStrings | None = None,
+        verify: Verify | None = None,
     ) -> None:
         self._proposer, self.controller = proposer, controller
-        self._alpha, self._parameters = alpha, parameters
-        self._eos, self._names = eos_ids, names
-        self._stops = stops
+        self._parameters, self._eos, self._names, self._stops = parameters, eos_ids, names, stops
+        self._verify = verify or verification.choose(alpha, parameters, proposer.device)
 
     @torch.inference_mode()
     def run(self, slots: Slots) -> Iterator[Drawn]:
@@ -160,13 +161,14 @@ class Engine:
         positions = torch.tensor([len(sequence.tokens) for sequence in active], device=device)
 
         def choose(logits: Tensor, place: int) -> tuple[Tensor, Tensor]:
-            log_p = self._truncate(log_probabilities(logits, self._parameters.temperature))
+            log_p = head(log_probabilities(logits, self._parameters.temperature), self._parameters)
             return draw(log_p.exp(), uniforms(seeds, positions + place, Role.DRAFT)), log_p
 
         proposal = self._proposer.propose([sequence.last for sequence in active], depth, choose)
         if proposal.second is None:
             return self._alone(proposal)
-        return self._mixed(proposal, seeds, positions)
+        places = positions[:, None] + torch.arange(depth, device=device)
+        return self._told(self._verify(proposal, seeds, places))
 
     def _alone(self, proposal: Proposal) -> Round:
         broken = torch.isnan(proposal.log_draft[:, :, 0]).any(dim=1)
@@ -174,29 +176,12 @@ class Engine:
         names = [self._names[0] if nan else None for nan in broken.tolist()]
         return Round(tokens, [1] * len(tokens), None, names)
 
-    def _mixed(self, proposal: Proposal, seeds: Tensor, positions: Tensor) -> Round:
-        rows, depth = proposal.drafts.shape
-        temperature = self._parameters.temperature
-        assert proposal.second is not None
-        log_theta = log_probabilities(proposal.first.flatten(0, 1), temperature)
-        log_t = log_probabilities(proposal.second.flatten(0, 1), temperature)
-        log_q, solution = mix(log_theta, log_t, self._alpha)
-        metrics = diagnostics.stack(solution).view(rows, depth, -1)
-        log_q = self._truncate(log_q).view(rows, depth, -1)
-        places = positions[:, None] + torch.arange(depth, device=positions.device)
-        settled = settle(proposal.drafts, proposal.log_draft, log_q, seeds, places)
-        emitted = torch.arange(depth, device=positions.device) < settled.counts[:, None]
-        broken = [
-            (torch.isnan(logs[:, 0]).view(rows, depth) & emitted).any(dim=1) for logs in (log_theta, log_t)
-        ]
-        return self._told(settled, broken, metrics)
-
-    def _told(self, settled: Settled, broken: list[Tensor], metrics: Tensor) -> Round:
+    def _told(self, verdict: Verdict) -> Round:
         """All that the host has to know, in one copy: the one synchronisation of a round."""
-        rows, depth = settled.tokens.shape
-        whole = torch.stack([settled.counts, settled.accepted, *broken], dim=1)
-        numbers = torch.cat([whole, settled.tokens], dim=1)
-        packed = torch.cat([numbers.double(), metrics.double().flatten(1)], dim=1).cpu()
+        rows, depth = verdict.tokens.shape
+        whole = torch.stack([verdict.counts, verdict.accepted, *verdict.broken], dim=1)
+        numbers = torch.cat([whole, verdict.tokens], dim=1)
+        packed = torch.cat([numbers.double(), verdict.metrics.double().flatten(1)], dim=1).cpu()
         told = packed[:, : numbers.shape[1]].long().tolist()
         return Round(
             [row[4 : 4 + row[0]] for row in told],
@@ -204,11 +189,6 @@ class Engine:
             packed[:, numbers.shape[1] :].reshape(rows, depth, -1).numpy(),
             [self._names[0] if row[2] else self._names[1] if row[3] else None for row in told],
         )
-
-    def _truncate(self, log_p: Tensor) -> Tensor:
-        if self._parameters.temperature == 0:
-            return truncate(log_p, 1, 1.0)
-        return truncate(log_p, self._parameters.top_k, self._parameters.top_p)
 
 
 def _drawn(sequence: Sequence) -> Drawn:

@@ -8,6 +8,7 @@ from torch import Tensor
 from winnow.arms import Alpha
 from winnow.qstar.alpha import AlphaSolution, solve_alpha
 from winnow.qstar.family import in_chunks
+from winnow.qstar.parameters import SamplingParameters
 
 BLOCK = 128
 """Tokens whose probabilities are added up together for a draw."""
@@ -68,6 +69,13 @@ def truncate(log_q: Tensor, top_k: int, top_p: float) -> Tensor:
         drop |= mass.cumsum(dim=-1) - mass >= top_p
     kept = log_q.masked_fill(torch.zeros_like(drop).scatter(1, index, drop), -torch.inf)
     return torch.log_softmax(kept, dim=-1)
+
+
+def head(log_p: Tensor, parameters: SamplingParameters) -> Tensor:
+    """What is left of each row [rows, vocabulary]: the likeliest token at T = 0, else by top-k and top-p."""
+    if parameters.temperature == 0:
+        return truncate(log_p, 1, 1.0)
+    return truncate(log_p, parameters.top_k, parameters.top_p)
 
 
 def draw(weights: Tensor, uniforms: Tensor) -> Tensor:

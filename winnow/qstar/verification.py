@@ -1,0 +1,116 @@
+"""Settle a round: which drafts stand, what stands in place of the first that does not, and how q* was.
+
+Two ways to the same tokens: torch, for every device, method and head; one launch of a Triton kernel,
+where q* is not cut and the logits lie on a GPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from winnow.arms import Alpha
+from winnow.qstar import diagnostics
+from winnow.qstar.acceptance import settle
+from winnow.qstar.mixture import head, log_probabilities, mix
+from winnow.qstar.parameters import SamplingParameters
+from winnow.qstar.proposals import Proposal
+from winnow.qstar.randomness import Role, uniforms
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A round as it was settled, on the device.
+
+    Attributes:
+        tokens: [rows, K]; the first `counts` of a row are its new tokens, the rest means nothing.
+        counts: new tokens, [rows], 1 to K.
+        accepted: how many of them are drafts, [rows]: `counts`, or one less.
+        metrics: of q* at each place, [rows, K, len(diagnostics.METRICS)].
+        broken: whether the student, and whether the teacher, gave NaN for one of the new tokens, [rows].
+    """
+
+    tokens: Tensor
+    counts: Tensor
+    accepted: Tensor
+    metrics: Tensor
+    broken: tuple[Tensor, Tensor]
+
+
+Verify = Callable[[Proposal, Tensor, Tensor], Verdict]
+"""From a proposal, seeds [rows] and positions [rows, K] of the drafts in their completions."""
+
+
+def choose(alpha: Alpha, parameters: SamplingParameters, device: torch.device) -> Verify:
+    """The way that fits."""
+    whole = parameters.temperature > 0 and not parameters.top_k and parameters.top_p >= 1.0
+    if device.type == "cuda" and whole and importlib.util.find_spec("triton"):
+        from winnow.qstar import fused
+
+        if fused.supports(alpha):
+            return ByKernel(alpha, parameters, fused)
+    return ByTorch(alpha, parameters)
+
+
+class ByTorch:
+    """Log-probabilities, the mixture and the settlement, one after the other."""
+
+    def __init__(self, alpha: Alpha, parameters: SamplingParameters) -> None:
+        self._alpha, self._parameters = alpha, parameters
+
+    def __call__(self, proposal: Proposal, seeds: Tensor, positions: Tensor) -> Verdict:
+        rows, depth = proposal.drafts.shape
+        assert proposal.second is not None
+        log_theta, log_t = (
+            log_probabilities(logits.flatten(0, 1), self._parameters.temperature)
+            for logits in (proposal.first, proposal.second)
+        )
+        log_q, solution = mix(log_theta, log_t, self._alpha)
+        metrics = diagnostics.stack(solution).view(rows, depth, -1)
+        log_q = head(log_q, self._parameters).view(rows, depth, -1)
+        found = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)
+        lost = [torch.isnan(logs[:, 0]).view(rows, depth) for logs in (log_theta, log_t)]
+        return Verdict(found.tokens, found.counts, found.accepted, metrics, _emitted(lost, found.counts))
+
+
+class ByKernel:
+    """All of it in one launch, every place of the round a program of its own.
+
+    Args:
+        alpha: how to mix.
+        parameters: how to draw; without a head.
+        fused: `winnow.qstar.fused`, which needs Triton.
+    """
+
+    def __init__(self, alpha: Alpha, parameters: SamplingParameters, fused: Any) -> None:
+        self._alpha, self._temperature, self._fused = alpha, parameters.temperature, fused
+
+    def __call__(self, proposal: Proposal, seeds: Tensor, positions: Tensor) -> Verdict:
+        rows, depth = proposal.drafts.shape
+        assert proposal.second is not None
+        logits = [each.flatten(0, 1).contiguous() for each in (proposal.first, proposal.second)]
+        own = seeds[:, None].expand(rows, depth)
+        accept, residual = (uniforms(own, positions, role).flatten() for role in (Role.ACCEPT, Role.RESIDUAL))
+        step = self._fused.verify(
+            *logits, proposal.drafts.flatten(), accept, residual, self._alpha, self._temperature
+        )
+        accepted = step.accepted.view(rows, depth).long().cumprod(dim=1).sum(dim=1)
+        counts = (accepted + 1).clamp_max(depth)
+        # Each place holds the draft where it stands, and else what would stand there in its place.
+        tokens = step.token.view(rows, depth).clamp_min(0)
+        # A NaN anywhere is the largest of its row.
+        lost = [torch.isnan(each.amax(dim=1)).view(rows, depth) for each in logits]
+        metrics = diagnostics.stack(step).view(rows, depth, -1)
+        return Verdict(tokens, counts, accepted, metrics, _emitted(lost, counts))
+
+
+def _emitted(lost: list[Tensor], counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether any of the new tokens is lost, for each model."""
+    places = torch.arange(lost[0].shape[1], device=counts.device)
+    student, teacher = ((each & (places < counts[:, None])).any(dim=1) for each in lost)
+    return student, teacher
