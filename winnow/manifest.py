@@ -17,6 +17,7 @@ import orjson
 
 from winnow.errors import UserError
 from winnow.jsonl import read_json, write_json
+from winnow.lora import base_of
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
@@ -55,19 +56,22 @@ class Manifest:
 def describe(
     directory: str | Path, recipe: dict[str, Any] | None = None, parent: str | None = None
 ) -> Manifest:
-    """Hash a local model directory.
+    """Hash a local model directory; a LoRA adapter together with the model that it adapts.
 
     Raises:
         UserError: no such directory, no config.json, no safetensors weights, or no tokenizer.
     """
     root = Path(directory)
-    _check_complete(root)
+    base = base_of(root)
+    _check_complete(root, adapter=base is not None)
     names = sorted({file.name for pattern in MODEL_FILES for file in root.glob(pattern) if file.is_file()})
     hashes = _hashes(root, [name for name in names if name != NAME], _cache_file(root))
+    adapted = resolve(base)[1] if base else None
+    own_tokenizer = {k: v for k, v in hashes.items() if k in TOKENIZER_FILES}
     return Manifest(
         directory=str(directory),
-        model=_combine(hashes),
-        tokenizer=_combine({k: v for k, v in hashes.items() if k in TOKENIZER_FILES}),
+        model=_combine({**hashes, "base": adapted.model} if adapted else hashes),
+        tokenizer=adapted.tokenizer if adapted and not own_tokenizer else _combine(own_tokenizer),
         files={name: {"bytes": (root / name).stat().st_size, "sha256": h} for name, h in hashes.items()},
         recipe=recipe,
         parent=parent,
@@ -152,11 +156,11 @@ def _download(name: str) -> Path:
         ) from error
 
 
-def _check_complete(root: Path) -> None:
+def _check_complete(root: Path, adapter: bool) -> None:
     mend = "point to a directory that save_pretrained() wrote"
     if not root.is_dir():
         raise UserError(root, "no such model directory", "a directory in Hugging Face format", mend)
-    if not (root / "config.json").is_file():
+    if not adapter and not (root / "config.json").is_file():
         raise UserError(root, "no config.json in it", "a model directory in Hugging Face format", mend)
     if not any(root.glob("*.safetensors")):
         pickled = [f.name for f in (*root.glob("*.bin"), *root.glob("*.pt"))]
@@ -167,7 +171,7 @@ def _check_complete(root: Path) -> None:
             "*.safetensors",
             "save it with safe_serialization=True" if pickled else mend,
         )
-    if not any((root / name).is_file() for name in TOKENIZER_FILES):
+    if not adapter and not any((root / name).is_file() for name in TOKENIZER_FILES):
         raise UserError(root, "no tokenizer in it", "tokenizer.json or the like beside the weights", mend)
 
 

@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from winnow.errors import UserError
-from winnow.manifest import Manifest, resolve
+from winnow.lora import base_of
+from winnow.manifest import TOKENIZER_FILES, Manifest, resolve
 from winnow.qstar import attention
 from winnow.qstar.masks import CROPPABLE
 from winnow.qstar.vision import Vision
@@ -122,6 +123,8 @@ def load(
 ) -> LoadedModel:
     """Load from a directory, a manifest file or a hub name; safetensors only.
 
+    A LoRA adapter is merged into the weights of the model that it adapts: it decodes as fast as these.
+
     Raises:
         UserError: not a complete model, no chat template, or an unknown dtype.
     """
@@ -129,10 +132,13 @@ def load(
     if dtype not in DTYPES:
         raise UserError("dtype", repr(dtype), "one of " + ", ".join(DTYPES), "correct the value")
     transformers.utils.logging.disable_progress_bar()
-    config = AutoConfig.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    base = base_of(directory)
+    whole = resolve(base)[0] if base else directory
+    config = AutoConfig.from_pretrained(whole, trust_remote_code=trust_remote_code)
     sees = getattr(config, "vision_config", None) is not None
+    own = any((directory / name).is_file() for name in TOKENIZER_FILES)
     reader: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(
-        directory, trust_remote_code=trust_remote_code
+        directory if own else whole, trust_remote_code=trust_remote_code
     )
     tokenizer = reader.tokenizer if sees else reader
     if reader.chat_template is None:
@@ -143,11 +149,13 @@ def load(
             "add chat_template.jinja to the model directory",
         )
     loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
-        directory,
+        whole,
         dtype=DTYPES[dtype],
         use_safetensors=True,
         trust_remote_code=trust_remote_code,
     )
+    if base:
+        loaded = _merged(loaded, directory)
     choose_attention(loaded)
     loaded.eval().requires_grad_(False).to(device)
     text = loaded.config.get_text_config()
@@ -160,6 +168,13 @@ def load(
         context=int(getattr(text, "max_position_embeddings", 0) or 1 << 30),
         vision=Vision(reader, int(config.image_token_id)) if sees else None,
     )
+
+
+def _merged(model: Any, adapter: Path) -> Any:
+    # Only adapters need it.
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
 
 
 def choose_attention(model: Any) -> None:
