@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -105,21 +106,24 @@ def completions(
 
     rows: list[Row] = []
     origin: dict[str, Missing] = {}
-    too_long: set[str] = set()
-    for each in missing:
-        seed = completion_seed(block.seed, each.prompt.id, each.sample)
+    too_long: list[str] = []
+    for _, group in itertools.groupby(missing, key=lambda each: each.prompt.id):
+        samples = list(group)
+        prompt = samples[0].prompt
+        seeds = [completion_seed(block.seed, prompt.id, each.sample) for each in samples]
         try:
-            rows.append(sampler.row(each.prompt, each.id, seed))
-            origin[each.id] = each
+            rows += sampler.rows(prompt, [(each.id, seed) for each, seed in zip(samples, seeds, strict=True)])
+            origin |= {each.id: each for each in samples}
         except PromptTooLong as reason:
-            too_long.add(each.prompt.id)
-            yield _without_text(block, each, seed, str(reason)), None
+            too_long.append(prompt.id)
+            for each, seed in zip(samples, seeds, strict=True):
+                yield _without_text(block, each, seed, str(reason)), None
     if too_long:
         log.warning(
             "%d prompts are longer than the context (the first: %s); they are in the ledger as "
             "prompt_too_long",
             len(too_long),
-            sorted(too_long)[0],
+            min(too_long),
         )
     for drawn in sampler.draw(rows, batch_size):
         yield _completion(block, origin[drawn.row.id], drawn, sampler, save_token_ids), drawn.diagnostics

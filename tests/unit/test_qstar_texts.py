@@ -56,7 +56,7 @@ def test_system_prompts_go_before(source):
         patch.setattr(
             type(source.theta),
             "tokenize",
-            lambda self, messages: seen.append(messages) or tokenize(self, messages[-1:]),
+            lambda self, messages, *rest: seen.append(messages) or tokenize(self, messages[-1:], *rest),
         )
         source.generate(["ab"], teacher_system_prompt="be right", theta_system_prompt="be brief")
     assert [messages[0] for messages in seen] == [

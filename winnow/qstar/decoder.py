@@ -13,6 +13,7 @@ from torch import Tensor
 from winnow.qstar.cache import SlotCache
 from winnow.qstar.masks import Masks
 from winnow.qstar.models import LoadedModel
+from winnow.qstar.transfer import to_device
 
 PREFILL_TOKENS = 8192
 """Prompts are read together up to so many tokens, padding included; it bounds the activations."""
@@ -96,13 +97,13 @@ class Decoder:
         """
         rows, new = tokens.shape
         lengths = self.lengths[:rows]
-        first = torch.tensor(lengths, device=self.device)[:, None] + ahead
+        first = to_device(lengths, self.device)[:, None] + ahead
         places = first + torch.arange(new, device=self.device)
         span = max(lengths) + ahead + new
         self._cache.aim(torch.arange(rows, device=self.device), places, span)
         mask = self._masks.past(places, span)
         if any(self._offsets[:rows]):
-            places = places + torch.tensor(self._offsets[:rows], device=self.device)[:, None]
+            places = places + to_device(self._offsets[:rows], self.device)[:, None]
         return self._logits(tokens.to(self.device), places, mask)
 
     def advance(self, counts: Sequence[int]) -> None:

@@ -22,9 +22,10 @@ from winnow.qstar.diagnostics import Values
 from winnow.qstar.mixture import draw, head, log_probabilities
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import Proposal, Proposer
-from winnow.qstar.randomness import Role, as_seeds, uniforms
+from winnow.qstar.randomness import Role, uniforms
 from winnow.qstar.scheduler import Row, Sequence, Slots
 from winnow.qstar.stops import StopStrings
+from winnow.qstar.transfer import to_device
 from winnow.qstar.verification import Verdict, Verify
 
 log = logging.getLogger(__name__)
@@ -157,8 +158,8 @@ class Engine:
 
     def _round(self, active: list[Sequence], depth: int) -> Round:
         device = self._proposer.device
-        seeds = as_seeds([sequence.row.seed for sequence in active], device)
-        positions = torch.tensor([len(sequence.tokens) for sequence in active], device=device)
+        seeds = to_device([sequence.row.seed for sequence in active], device)
+        positions = to_device([len(sequence.tokens) for sequence in active], device)
 
         def choose(logits: Tensor, place: int) -> tuple[Tensor, Tensor]:
             log_p = head(log_probabilities(logits, self._parameters.temperature), self._parameters)
@@ -171,10 +172,10 @@ class Engine:
         return self._told(self._verify(proposal, seeds, places))
 
     def _alone(self, proposal: Proposal) -> Round:
-        broken = torch.isnan(proposal.log_draft[:, :, 0]).any(dim=1)
-        tokens = proposal.drafts.tolist()
-        names = [self._names[0] if nan else None for nan in broken.tolist()]
-        return Round(tokens, [1] * len(tokens), None, names)
+        broken = torch.isnan(proposal.log_draft[:, :, 0])
+        told = torch.cat([proposal.drafts, broken], dim=1).tolist()
+        names = [self._names[0] if nan else None for _, nan in told]
+        return Round([[token] for token, _ in told], [1] * len(told), None, names)
 
     def _told(self, verdict: Verdict) -> Round:
         """All that the host has to know, in one copy: the one synchronisation of a round."""

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from winnow.qstar.transfer import to_device
+
 Choose = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """From logits [rows, vocabulary] and the place in the round: (drafted tokens [rows], log-probabilities
 [rows, vocabulary] that they were drawn from)."""
@@ -116,7 +118,7 @@ class OneModel(_Together):
         self._decoder = decoder
 
     def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
-        tokens = torch.tensor([own for (own,) in last], device=self.device)
+        tokens = to_device([own for (own,) in last], self.device)
         logits = self._decoder.forward(tokens[:, None])
         drafts, log_draft = choose(logits[:, 0], 0)
         return Proposal(drafts[:, None], log_draft[:, None], logits, None)
@@ -131,7 +133,7 @@ class StudentDrafts(_Together):
         self.deepest: int | None = None if theta.crops and t.crops else 1
 
     def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
-        own, teachers = torch.tensor(last, device=self.device).unbind(dim=1)
+        own, teachers = to_device(last, self.device).unbind(dim=1)
         drafts: list[Tensor] = []
         drawn_from: list[Tensor] = []
         logits: list[Tensor] = []
@@ -168,7 +170,7 @@ class TwoPrompts:
         self._decoder.admit([(2 * slot + i, prompts[i]) for slot, prompts in entries for i in (0, 1)], both)
 
     def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
-        tokens = torch.tensor(last, device=self.device)
+        tokens = to_device(last, self.device)
         first, second = self._decoder.forward(tokens.view(-1, 1)).view(len(last), 2, 1, -1).unbind(dim=1)
         drafts, log_draft = choose(first[:, 0], 0)
         return Proposal(drafts[:, None], log_draft[:, None], first, second)

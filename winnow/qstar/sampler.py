@@ -15,17 +15,13 @@ from winnow.arms import Alpha
 from winnow.errors import UserError
 from winnow.images import located
 from winnow.qstar import memory
-from winnow.qstar.controller import Controller
-from winnow.qstar.decoder import Decoder
-from winnow.qstar.engine import Drawn, Engine
+from winnow.qstar.assembly import Models, build_engine
+from winnow.qstar.engine import Drawn
 from winnow.qstar.models import LoadedModel, load
 from winnow.qstar.parameters import SamplingParameters
-from winnow.qstar.proposals import Decodes, OneModel, Proposer, StudentDrafts, TwoPrompts
 from winnow.qstar.scheduler import Row, Slots
-from winnow.qstar.stateful import StatefulDecoder
 from winnow.qstar.stops import StopStrings
 from winnow.qstar.texts import Generated, Text, collect, prompts_of, seeds_of
-from winnow.qstar.vocabulary import common_width, token_map
 from winnow.records import Prompt
 
 log = logging.getLogger("generate")
@@ -83,15 +79,29 @@ class OptimalSampler:
             other = _usable(device_t, "--device_t") if device_t else device
             shared = self.theta if same and other == device else None
             self.t = shared or load(model_t or model_theta, dtype, other, trust_remote_code)
-        self._width = self._common_width()
+        self._models = Models(self.theta, self.t)
+        self._width = self._models.width()
 
-    def row(
-        self, prompt: Prompt, completion: str, seed: int, parameters: SamplingParameters | None = None
-    ) -> Row:
-        """Tokenize a prompt for both models; `parameters` in place of the sampler's own.
+    def row(self, prompt: Prompt, completion: str, seed: int) -> Row:
+        """As `rows`, for one completion."""
+        return self.rows(prompt, [(completion, seed)])[0]
+
+    def rows(
+        self,
+        prompt: Prompt,
+        samples: Sequence[tuple[str, int]],
+        parameters: SamplingParameters | None = None,
+    ) -> list[Row]:
+        """Tokenize a prompt for both models, once for all its samples.
+
+        Args:
+            prompt: what they are shown.
+            samples: (id, seed) of each completion.
+            parameters: in place of the sampler's own.
 
         Raises:
             PromptTooLong: no token would fit after it.
+            UserError: it renders to nothing, or its images cannot be shown.
         """
         limit = (parameters or self.parameters).max_new_tokens
         images = located(prompt.images or (), self._image_root, f"prompt {prompt.id}")
@@ -117,7 +127,8 @@ class OptimalSampler:
                 )
             limit = min(limit, loaded.context - len(ids))
             encoded.append(ids)
-        return Row(completion, seed, encoded[0], encoded[1] if len(encoded) > 1 else None, limit, images)
+        teachers = encoded[1] if len(encoded) > 1 else None
+        return [Row(completion, seed, encoded[0], teachers, limit, images) for completion, seed in samples]
 
     def generate(
         self,
@@ -157,12 +168,13 @@ class OptimalSampler:
         }
         told: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
         parameters = replace(self.parameters, **told)
-        rows, ids = [], []
+        rows: list[Row] = []
+        ids: list[str] = []
         for prompt in prompts_of(prompts, theta_prompts, teacher_system_prompt, theta_system_prompt):
-            for key, own in seeds_of(prompt, n, seed):
-                ids.append(key)
-                with suppress(PromptTooLong):
-                    rows.append(self.row(prompt, key, own, parameters))
+            samples = seeds_of(prompt, n, seed)
+            ids += [key for key, _ in samples]
+            with suppress(PromptTooLong):
+                rows += self.rows(prompt, samples, parameters)
         drawn = {each.row.id: each for each in self.draw(rows, batch_size, parameters)}
         texts = {key: self.text(each) for key, each in drawn.items()}
         return collect(ids, drawn, texts, return_diagnostics)
@@ -180,7 +192,14 @@ class OptimalSampler:
         slots = Slots(rows, batch_size)
         while slots:
             try:
-                engine = self._engine(slots, parameters or self.parameters)
+                engine = build_engine(
+                    self._models,
+                    self._width,
+                    slots,
+                    self.alpha,
+                    parameters or self.parameters,
+                    self._draft_tokens,
+                )
                 yield from engine.run(slots)
                 log.info("%s", engine.controller)
             except (RuntimeError, MemoryError) as error:
@@ -188,83 +207,13 @@ class OptimalSampler:
                     raise
                 log.warning("out of memory with %d slots: going on with %d", slots.count, slots.count // 2)
                 slots.restart(slots.count // 2)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
 
     def text(self, drawn: Drawn) -> str:
         """The text of a completion."""
-        return StopStrings(self.parameters.stop, self._decode).cut(self._decode(drawn.token_ids))
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        return self._loaded[0].decode(tokens)
-
-    @property
-    def _loaded(self) -> list[LoadedModel]:
-        """The models that run, the student first."""
-        return [loaded for loaded in (self.theta, self.t) if loaded is not None]
-
-    def _engine(self, slots: Slots, parameters: SamplingParameters) -> Engine:
-        controller = Controller(self._deepest, self._draft_tokens)
-        proposer = self._proposer(slots, controller.deepest)
-        return Engine(
-            proposer,
-            controller,
-            self.alpha,
-            parameters,
-            frozenset().union(*(loaded.eos_ids for loaded in self._loaded)),
-            tuple(loaded.name for loaded in self._loaded),
-            StopStrings(parameters.stop, self._decode) if parameters.stop else None,
-        )
-
-    @property
-    def _deepest(self) -> int | None:
-        """1 where drafts gain nothing, or could not be taken back."""
-        both = len(self._loaded) == 2 and self.theta is not self.t
-        return None if both and all(loaded.crops for loaded in self._loaded) else 1
-
-    def _proposer(self, slots: Slots, deepest: int) -> Proposer:
-        count = min(slots.count, len(slots))
-        capacities = [longest + deepest for longest in slots.longest]
-        memory.check(
-            [
-                memory.Need(
-                    loaded.name,
-                    count,
-                    capacity,
-                    memory.bytes_a_token(loaded.text_config, loaded.model.dtype),
-                    loaded.device,
-                )
-                for loaded, capacity in zip(self._loaded, capacities, strict=True)
-            ]
-        )
-        if len(self._loaded) == 2 and self.theta is self.t and self._loaded[0].crops:
-            return TwoPrompts(self._decoder(self._loaded[0], 2 * count, max(capacities)))
-        decoders = [
-            self._decoder(loaded, count, capacity)
-            for loaded, capacity in zip(self._loaded, capacities, strict=True)
-        ]
-        return OneModel(*decoders) if len(decoders) == 1 else StudentDrafts(*decoders)
-
-    def _decoder(self, loaded: LoadedModel, count: int, capacity: int) -> Decodes:
-        if loaded.crops:
-            return Decoder(loaded, self._width, count, capacity)
-        log.warning(
-            "%s: its state cannot be cut back to an earlier token: rows are decoded one by one, "
-            "one token a round",
-            loaded.name,
-        )
-        return StatefulDecoder(loaded, self._width, count)
-
-    def _common_width(self) -> int:
-        reader = self._loaded[0]
-        if len(self._loaded) == 1:
-            return min(reader.width, max(token_map(reader.tokenizer).values()) + 1)
-        assert self.theta is not None and self.t is not None
-        return common_width(
-            token_map(self.theta.tokenizer),
-            token_map(self.t.tokenizer),
-            self.theta.width,
-            self.t.width,
-            f"{self.theta.name} and {self.t.name}",
-        )
+        text = self._models.loaded[0].decode(drawn.token_ids)
+        return StopStrings(self.parameters.stop, str).cut(text)
 
 
 def _usable(device: str, flag: str) -> str:

@@ -1,0 +1,121 @@
+"""From loaded models to an engine: which decoders, how they are run, and whether the memory suffices."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from winnow.arms import Alpha
+from winnow.qstar import memory
+from winnow.qstar.controller import Controller
+from winnow.qstar.decoder import Decoder
+from winnow.qstar.engine import Engine
+from winnow.qstar.models import LoadedModel
+from winnow.qstar.parameters import SamplingParameters
+from winnow.qstar.proposals import Decodes, OneModel, Proposer, StudentDrafts, TwoPrompts
+from winnow.qstar.scheduler import Slots
+from winnow.qstar.stateful import StatefulDecoder
+from winnow.qstar.stops import StopStrings
+from winnow.qstar.vocabulary import common_width, token_map
+
+log = logging.getLogger("generate")
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that run.
+
+    Attributes:
+        theta: the student; None where the teacher runs alone.
+        t: the teacher; None where the student runs alone; the student itself where both have one set
+            of weights.
+    """
+
+    theta: LoadedModel | None
+    t: LoadedModel | None
+
+    @property
+    def loaded(self) -> list[LoadedModel]:
+        """The student first."""
+        return [each for each in (self.theta, self.t) if each is not None]
+
+    @property
+    def one_set_of_weights(self) -> bool:
+        """Whether one model sees both prompts."""
+        return self.theta is not None and self.theta is self.t
+
+    @property
+    def deepest(self) -> int | None:
+        """How deep drafts may go: 1 where they gain nothing, or could not be taken back."""
+        drafts = len(self.loaded) == 2 and not self.one_set_of_weights
+        return None if drafts and all(each.crops for each in self.loaded) else 1
+
+    def width(self) -> int:
+        """Columns of the logits that mean the same in all of them.
+
+        Raises:
+            UserError: the tokenizers differ.
+        """
+        reader = self.loaded[0]
+        if self.theta is None or self.t is None:
+            return min(reader.width, max(token_map(reader.tokenizer).values()) + 1)
+        return common_width(
+            token_map(self.theta.tokenizer),
+            token_map(self.t.tokenizer),
+            self.theta.width,
+            self.t.width,
+            f"{self.theta.name} and {self.t.name}",
+        )
+
+
+def build_engine(
+    models: Models,
+    width: int,
+    slots: Slots,
+    alpha: Alpha,
+    parameters: SamplingParameters,
+    draft_tokens: int | None,
+) -> Engine:
+    """An engine for the rows that wait.
+
+    Raises:
+        UserError: the memory does not suffice for so many slots.
+    """
+    controller = Controller(models.deepest, draft_tokens if models.deepest is None else None)
+    reader = models.loaded[0]
+    return Engine(
+        _proposer(models, width, slots, controller.deepest),
+        controller,
+        alpha,
+        parameters,
+        frozenset().union(*(each.eos_ids for each in models.loaded)),
+        tuple(each.name for each in models.loaded),
+        StopStrings(parameters.stop, reader.decode) if parameters.stop else None,
+    )
+
+
+def _proposer(models: Models, width: int, slots: Slots, deepest: int) -> Proposer:
+    count = min(slots.count, len(slots))
+    capacities = [longest + deepest for longest in slots.longest]
+    pairs = list(zip(models.loaded, capacities, strict=True))
+    memory.check([_need(loaded, count, capacity) for loaded, capacity in pairs])
+    if models.one_set_of_weights and models.loaded[0].crops:
+        return TwoPrompts(_decoder(models.loaded[0], width, 2 * count, max(capacities)))
+    decoders = [_decoder(loaded, width, count, capacity) for loaded, capacity in pairs]
+    return OneModel(*decoders) if len(decoders) == 1 else StudentDrafts(*decoders)
+
+
+def _need(loaded: LoadedModel, count: int, capacity: int) -> memory.Need:
+    a_token = memory.bytes_a_token(loaded.text_config, loaded.model.dtype)
+    return memory.Need(loaded.name, count, capacity, a_token, loaded.device)
+
+
+def _decoder(loaded: LoadedModel, width: int, count: int, capacity: int) -> Decodes:
+    if loaded.crops:
+        return Decoder(loaded, width, count, capacity)
+    log.warning(
+        "%s: its state cannot be cut back to an earlier token: rows are decoded one by one, "
+        "one token a round",
+        loaded.name,
+    )
+    return StatefulDecoder(loaded, width, count)
