@@ -1,14 +1,19 @@
 #!/usr/bin/env python
 """Tokens a second of q*: over the teacher alone, over lockstep, and over other programs, in one run.
 
-    python benchmarks/qstar.py [--quick] [--json FILE] [--slots 1 8 16 32] [--vllm PYTHON] [--repeats 3]
+    python benchmarks/qstar.py [--quick] [--json FILE] [--figure FILE] [--slots 1 8 16 32] [--repeats 3]
+        [--vllm PYTHON]
 
 Models of random weights at real shapes; the teacher runs, but its logits are the student's plus noise
 that is keyed by the token before, so that β is what is asked for. Lengths are geometric, eight completions
 share a prompt. Both sides draw the same rows to the same lengths, in turn; medians of several repeats.
 
-"predicted" is what DESIGN §6 says for the depth that was chosen most: E(K) / (1 + K·c) over the teacher
-alone, with the β that came out and c, the student's time over the teacher's, of one token each.
+"predicted" is what DESIGN §6 says for the depth K that was chosen most, if reading the weights were all
+that takes time: E(K) / (1 + K·c), with the β that came out and c, the student's time over the teacher's.
+"by times" takes the times of single passes as they are: E(K) t(1) / (K s(1) + t(K)), t and s being passes of
+teacher and student over all slots. The first is above the second where arithmetic binds (K tokens cost more
+than one); the second is above what is measured by the mixture, the prefill, the host, and drafts that are
+thrown away when rows end.
 
 --vllm names a Python that has vLLM: its offline `generate` on the teacher, same rows, float32.
 """
@@ -28,10 +33,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 
+from benchmarks import qstar_figure
 from benchmarks import qstar_rivals as rivals
 from benchmarks.qstar_workload import SetAcceptance, model, noise_bank, rows
-from benchmarks.report import flags, tell
+from benchmarks.report import device, flags, tell
+from winnow import jsonl
 from winnow.arms import Alpha
+from winnow.qstar import OptimalSampler
 from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
@@ -39,6 +47,7 @@ from winnow.qstar.models import LoadedModel
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import OneModel, Proposer, TwoPrompts
 from winnow.qstar.scheduler import Row, Slots
+from winnow.records import Prompt
 
 MEAN, LONGEST = 40, 160
 STRENGTHS = (0.74, 0.46)
@@ -68,6 +77,19 @@ def alone(loaded: LoadedModel, work: list[Row], slots: int) -> float:
     return run(OneModel(decoder(loaded, slots)), "policy", work, slots)[0]
 
 
+def seconds_a_pass(loaded: LoadedModel, slots: int, new: int) -> float:
+    """The median of a few forward passes over so many new tokens of each slot."""
+    made = decoder(loaded, slots)
+    made.admit([(slot, (1,) * 48) for slot in range(slots)])
+    tokens = torch.ones(slots, new, dtype=torch.int64)
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        made.forward(tokens)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:])
+
+
 def in_turn(repeats: int, sides: dict[str, Any]) -> dict[str, float]:
     """The median of each side's speed, the sides taking turns."""
     speeds: dict[str, list[float]] = {name: [] for name in sides}
@@ -95,18 +117,21 @@ def measure(
             "teacher": lambda: alone(teacher, one, slots),
             "q*": lambda: mixed("q*", None),
             "lockstep": lambda: mixed("lockstep", 1),
-            "student": lambda: alone(student, one, slots),
         },
     )
     chosen, beta = seen["q*"].rounds.most_common(1)[0][0], seen["q*"].acceptance or 0.0
-    cost = speeds["teacher"] / speeds["student"]
+    one_t, deep_t = (seconds_a_pass(teacher, slots, new) for new in (1, chosen))
+    one_s = seconds_a_pass(student, slots, 1)
+    expected = (1 - beta**chosen) / (1 - beta)
     return {
         "pair": f"{teacher.name}/{student.name}",
+        "noise": strength,
         "slots": slots,
         "β": beta,
         **{f"{name} tok/s": speed for name, speed in speeds.items()},
         "q*/teacher": speeds["q*"] / speeds["teacher"],
-        "predicted": (1 - beta**chosen) / (1 - beta) / (1 + chosen * cost),
+        "by times": expected * one_t / (chosen * one_s + deep_t),
+        "predicted": expected / (1 + chosen * one_s / one_t),
         "lockstep/teacher": speeds["lockstep"] / speeds["teacher"],
         "chose": str(seen["q*"]),
     }
@@ -150,6 +175,40 @@ def beside_others(
     return told
 
 
+def embedded(slots: int, repeats: int) -> dict[str, float]:
+    """The embedded example's own models, real prompts and β; teacher and student are of one size."""
+    example = ROOT / "examples" / "arithmetic"
+    prompts = []
+    for index, row in enumerate(jsonl.rows(example / "data" / "train.jsonl")):
+        if index == 4 * slots:
+            break
+        asked = f"What is {row['problem']}?"
+        shown = [
+            [{"role": "user", "content": text}] for text in (asked, f"{asked} The answer is {row['answer']}.")
+        ]
+        prompts.append(Prompt(str(index), *shown))
+    policy, teacher = (str(example / "models" / name) for name in ("policy-step-460", "teacher"))
+    parameters = SamplingParameters(max_new_tokens=64)
+    speeds, said = {}, ""
+    for alpha in ("teacher", "kl_symmetry"):
+        sampler = OptimalSampler(policy, teacher, alpha, parameters=parameters)
+        work = [
+            row
+            for prompt in prompts
+            for row in sampler.rows(prompt, [(f"{prompt.id}/{i}", 8 * int(prompt.id) + i) for i in range(8)])
+        ]
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            drawn = list(sampler.draw(work, slots))
+            times.append(sum(len(each.token_ids) for each in drawn) / (time.perf_counter() - start))
+        speeds[alpha] = statistics.median(times)
+        if alpha == "kl_symmetry":
+            betas = [beta for each in drawn if each.metrics is not None for beta in each.metrics[:, -1]]
+            said = f"embedded models, {slots} slots, β {statistics.mean(betas):.2f}"
+    return {f"q* over the teacher alone, {said}": speeds["kl_symmetry"] / speeds["teacher"]}
+
+
 def two_prompts(loaded: LoadedModel, slots: int, repeats: int, prompts: int) -> dict[str, float]:
     """One set of weights with two prompts, over the same model alone."""
     both, one = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
@@ -168,6 +227,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, nargs="+", help="sequences in progress at a time")
     parser.add_argument("--vllm", help="a Python that has vLLM")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--figure", type=Path, help="draw the ratios into this file")
     arguments = parser.parse_args()
     quick, repeats = arguments.quick, 1 if arguments.quick else arguments.repeats
     teacher, student, middle = (model(name, torch.float32, "cpu") for name in ("120M", "7M", "30M"))
@@ -189,7 +249,10 @@ def main() -> None:
         ratios |= beside_others(teacher, student, slots, repeats, 1 if quick else 8, arguments.vllm)
     if not quick:
         ratios |= two_prompts(teacher, 32, repeats, 8)
+        ratios |= embedded(32, repeats)
     tell("qstar", ratios, found, arguments.json)
+    if arguments.figure:
+        qstar_figure.draw(found, arguments.figure, device())
 
 
 def _short(value: Any) -> str:
