@@ -22,7 +22,9 @@ from winnow.qstar.mixture import log_probabilities, mix
 pytest.importorskip("triton", reason="triton is not installed (envs/requirements-cpu.lock has it)")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-METHODS = ("kl_symmetry", "entropy", "reverse_kl_symmetry", "policy", "teacher", "fixed-0.3")
+# The interpreter takes seconds where a GPU takes microseconds: two methods run with every change.
+OTHERS = ("entropy", "reverse_kl_symmetry", "policy", "teacher")
+METHODS = ("kl_symmetry", "fixed-0.3", *(pytest.param(alpha, marks=pytest.mark.slow) for alpha in OTHERS))
 # Small, so that few tokens make several blocks, and no vocabulary below is a multiple of it.
 BLOCK = 128
 LAST = 1 - 2.0**-53
@@ -100,7 +102,8 @@ def assert_drawn_from(mass, uniforms, tokens, slack=1e-5):
 
 @pytest.mark.parametrize(
     ("alpha", "vocabulary", "temperature"),
-    [(alpha, 61, 1.0) for alpha in METHODS] + [("kl_symmetry", 333, 0.7), ("fixed-0.3", 150, 1.3)],
+    [("kl_symmetry", 61, 1.0), ("kl_symmetry", 333, 0.7), ("fixed-0.3", 150, 1.3)]
+    + [pytest.param(alpha, 61, 1.0, marks=pytest.mark.slow) for alpha in OTHERS],
 )
 def test_solves_as_the_torch_version_does(alpha, vocabulary, temperature):
     s, t = logits(vocabulary, seed=vocabulary)
@@ -121,7 +124,9 @@ def test_solves_as_the_torch_version_does(alpha, vocabulary, temperature):
     assert not step.disjoint.any()
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)], ids=str
+)
 def test_reads_half_precision_and_sums_in_float32(dtype):
     s, t = logits(150, seed=3, kinds=("moderate", "sharp", "masked"), dtype=dtype)
     step = sample(s, t, numbers(len(s)), "kl_symmetry")
@@ -188,7 +193,7 @@ def test_rows_without_a_common_token_take_the_teacher(alpha):
     assert step.alpha[1].item() == pytest.approx(solution.alpha[1].item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("alpha", ["kl_symmetry", "entropy"])
+@pytest.mark.parametrize("alpha", ["kl_symmetry", pytest.param("entropy", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("broken", [torch.nan, -torch.inf, torch.inf])
 def test_a_model_that_gives_no_distribution_gives_no_token(alpha, broken):
     s, t = logits(61, kinds=("moderate",))
@@ -256,6 +261,7 @@ print(built.metadata.shared, len(built.asm["cubin"]), sep=",")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [0, 1])
 def test_compiles_for_a_gpu_of_the_hopper_generation(method, tmp_path):
     # The interpreter takes what the compiler refuses: types that change in a loop, for one.
