@@ -8,8 +8,6 @@ put in order and written under their final names.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import os
 import time
@@ -23,6 +21,7 @@ import orjson
 from winnow.ending import undisturbed
 from winnow.errors import UserError
 from winnow.jsonl import disk_errors, dumps, parse_line
+from winnow.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -117,16 +116,7 @@ class Journal:
         waited = False
         while True:
             file = self.path.open("a+b")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("%s: another process is writing it; waiting for its end", self.path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-                waited = True
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
-                    raise
-                log.warning("%s: this file system has no locks; start no second job on it", self.path)
+            waited |= locked(file, f"{self.path}: another process is writing it", log)
             if self.path.exists() and self.path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file
             # The file that we waited for was finished and removed; ours may now be done.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 from winnow import jsonl
 from winnow.errors import UserError
+from winnow.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -100,14 +100,8 @@ class Workplace:
 def alone(workplace: Workplace) -> Iterator[bool]:
     """Hold the workplace's lock; yields whether another process, waited for, has finished the run."""
     workplace.root.mkdir(parents=True, exist_ok=True)
-    waited = False
     with (workplace.root / "train.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("%s: another process trains here; waiting for its end", workplace.root)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            waited = True
+        waited = locked(lock, f"{workplace.root}: another process trains here", log)
         yield waited and workplace.manifest.exists() and not workplace.recipe.exists()
 
 
