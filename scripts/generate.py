@@ -113,6 +113,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     count = devices_a_node(arguments.devices, arguments.gres)
+    _check_devices(arguments.device, arguments.device_t, count)
     alpha = Alpha.parse(arguments.alpha_method, arguments.fixed_alpha, "--alpha_method")
     parameters = SamplingParameters(
         arguments.temperature,
@@ -138,6 +139,8 @@ def main(arguments: argparse.Namespace) -> None:
         dtype=arguments.dtype,
         token_ids=arguments.save_token_ids,
         code=fingerprint(__file__),
+        # Only where it matters: a journal of prompts without images does not know the flag.
+        **({"image_root": arguments.image_root} if any(prompt.images for prompt in prompts) else {}),
     )
     diagnostics = None
     if arguments.save_diagnostics and alpha.needs_both:
@@ -168,6 +171,16 @@ def main(arguments: argparse.Namespace) -> None:
             finish(block, journal, arguments.output, diagnostics)
     except FinishedElsewhere:
         log.info("%s: finished by another process meanwhile", arguments.output)
+
+
+def _check_devices(device: str, device_t: str | None, count: int) -> None:
+    if device_t and device_t.startswith("cuda") and (device in ("auto", "cuda") or count > 1):
+        raise UserError(
+            "--device_t",
+            f"{device_t} beside --device {device} and {count} leased or shared GPUs",
+            "both devices by name: a lease shows a process one GPU",
+            "give --device cuda:0 as well, and --devices 1",
+        )
 
 
 @contextmanager

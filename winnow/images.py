@@ -13,6 +13,10 @@ PLACEHOLDER = "<image>"
 """Stands in a message's text where an image is shown."""
 LARGEST = 64 * 2**20
 """Bytes of an image file, at most."""
+MOST_PIXELS = 50_000_000
+"""Of an image: decoded, so many take 150 MB."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is opened. Not whatever Pillow knows: for some it runs other programs."""
 
 
 def located(paths: Sequence[str], root: Path, where: str) -> tuple[Path, ...]:
@@ -30,6 +34,8 @@ def located(paths: Sequence[str], root: Path, where: str) -> tuple[Path, ...]:
 
 
 def _located(path: str, root: Path, where: str) -> Path:
+    if not isinstance(path, str) or "\0" in path:
+        raise UserError(where, f"the image {path!r}", "a path", "correct the list of images")
     file = (root / path).resolve()
     if not file.is_relative_to(root):
         raise UserError(
@@ -62,7 +68,10 @@ def opened(file: Path, where: str) -> Any:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise ValueError(f"{width} × {height} pixels, more than {MOST_PIXELS:,}")
             return image.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(

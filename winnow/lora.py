@@ -29,5 +29,12 @@ def base_of(directory: Path) -> str | None:
             "the model that it adapts, as peft writes it",
             "add it: a directory (relative to the adapter), or a hub name",
         )
-    beside = directory / named
-    return str(beside) if beside.is_dir() else named
+    base = directory / named if (directory / named).is_dir() else Path(named)
+    if (base / CONFIG).is_file() and not (base / "config.json").is_file():
+        raise UserError(
+            file,
+            f"it adapts {named}, which is an adapter itself",
+            "an adapter of a whole model",
+            "merge the first adapter into its model (peft's merge_and_unload), and adapt that",
+        )
+    return str(base) if base.is_dir() else named

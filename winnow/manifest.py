@@ -66,11 +66,12 @@ def describe(
     _check_complete(root, adapter=base is not None)
     names = sorted({file.name for pattern in MODEL_FILES for file in root.glob(pattern) if file.is_file()})
     hashes = _hashes(root, [name for name in names if name != NAME], _cache_file(root))
-    adapted = resolve(base)[1] if base else None
+    # A base on the hub is known by its name, as a whole model there is: the DAG downloads nothing.
+    adapted = describe(base) if base and not is_hub_name(base) else None
     own_tokenizer = {k: v for k, v in hashes.items() if k in TOKENIZER_FILES}
     return Manifest(
         directory=str(directory),
-        model=_combine({**hashes, "base": adapted.model} if adapted else hashes),
+        model=_combine({**hashes, "base": adapted.model if adapted else f"hub:{base}"} if base else hashes),
         tokenizer=adapted.tokenizer if adapted and not own_tokenizer else _combine(own_tokenizer),
         files={name: {"bytes": (root / name).stat().st_size, "sha256": h} for name, h in hashes.items()},
         recipe=recipe,
@@ -162,7 +163,7 @@ def _check_complete(root: Path, adapter: bool) -> None:
         raise UserError(root, "no such model directory", "a directory in Hugging Face format", mend)
     if not adapter and not (root / "config.json").is_file():
         raise UserError(root, "no config.json in it", "a model directory in Hugging Face format", mend)
-    if not any(root.glob("*.safetensors")):
+    if not any(root.glob("adapter_model.safetensors" if adapter else "*.safetensors")):
         pickled = [f.name for f in (*root.glob("*.bin"), *root.glob("*.pt"))]
         found = f"weights only as {pickled[0]}, a pickle" if pickled else "no weights in it"
         raise UserError(

@@ -77,6 +77,26 @@ def test_it_is_a_teacher_as_any_other(adapter, student):
     assert max(each.diagnostics["neg_log_z_mean"] for each in drawn) > 0.01
 
 
+def test_an_adapter_of_an_adapter_is_refused(adapter):
+    name_base(adapter, ".")
+    with pytest.raises(UserError, match="an adapter itself"):
+        resolve(adapter)
+
+
+def test_pickled_weights_are_refused(adapter):
+    (adapter / "adapter_model.safetensors").rename(adapter / "other.safetensors")
+    (adapter / "adapter_model.bin").write_bytes(b"x")
+    with pytest.raises(UserError, match="a pickle"):
+        resolve(adapter)
+
+
+def test_a_base_on_the_hub_is_known_by_its_name_and_not_downloaded(adapter):
+    name_base(adapter, "org/base")
+    one = describe(adapter).model
+    name_base(adapter, "org/base@v2")
+    assert describe(adapter).model != one
+
+
 @pytest.mark.parametrize(
     ("named", "told"), [(None, "no base_model_name_or_path"), ("../gone", "no such model")]
 )

@@ -15,6 +15,7 @@ from transformers import (
     Lfm2Config,
     LlamaConfig,
     MistralConfig,
+    Phi3Config,
     PretrainedConfig,
     Qwen2Config,
 )
@@ -143,6 +144,16 @@ def test_a_recurrent_student_and_a_teacher_that_crops():
         return {each.row.id: each.token_ids for each in engine.run(Slots(rows, slots))}
 
     assert drawn(4) == drawn(1)
+
+
+def test_positions_that_the_longest_row_scales_are_decoded_row_by_row():
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
+    config = Phi3Config(
+        **SMALL, rope_parameters={**rope, "short_factor": [1.0] * 2, "long_factor": [4.0] * 2}
+    )
+    model = loaded(config)
+    assert not model.crops
+    assert loaded(CONFIGS["llama"]).crops
 
 
 def test_drafts_past_the_end_of_the_context_are_harmless():

@@ -95,7 +95,7 @@ def test_slots_give_what_a_whole_pass_gives(decoder, student):
     decoder.move(3, 1)
     held = [held[0], held[3], held[2]]
     check([[7, 4], [6, 4], [4, 4]])
-    decoder.clear(2)
+    decoder.wipe(2, whole=True)
     decoder.admit([(2, (2, 7, 7, 3))])
     held[2] = [2, 7, 7, 3]
     check([[7, 4], [6, 4], [3, 4]])

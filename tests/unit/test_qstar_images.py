@@ -215,6 +215,46 @@ def test_a_huge_file_is_refused_unread(tmp_path):
         located(["huge.png"], tmp_path, "prompt 1")
 
 
+def test_other_formats_and_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.ppm")
+    with pytest.raises(UserError, match="cannot be read"):
+        opened(tmp_path / "a.ppm", "prompt 1")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr("winnow.images.MOST_PIXELS", 63)
+    with pytest.raises(UserError, match="8 × 8 pixels, more than 63"):
+        opened(tmp_path / "a.png", "prompt 1")
+    with pytest.raises(UserError, match="a path"):
+        located(["a\0.png"], tmp_path, "prompt 1")
+
+
+def test_a_processor_is_not_handed_an_empty_list_of_images():
+    seen = []
+
+    class Processor:
+        def apply_chat_template(self, messages, **_):
+            return "ab"
+
+        def __call__(self, images, **_):
+            seen.append(images)
+            return {"input_ids": torch.tensor([[1, 2]])}
+
+    assert Vision(Processor(), None).tokenize(user("ab"), (), "here") == [1, 2]
+    assert seen == [None]
+
+
+def test_models_that_look_both_ways_are_refused(llavas, pictures, monkeypatch):
+    model = load(llavas[0], "float64")
+    forward = type(model.model).forward
+
+    def looking(self, token_type_ids=None, **inputs):
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(type(model.model), "forward", looking)
+    with pytest.raises(UserError, match="in both directions"):
+        model.tokenize(user("ab"), [pictures / "0.png"], "prompt 1")
+    assert model.tokenize(user("ab")) == [2, 5, 6, 3]
+
+
 def test_parts_of_earlier_messages_stay_text():
     messages = [*user("a"), {"role": "assistant", "content": "b"}, *user("c")]
     shown = in_parts(messages, 1, "here")

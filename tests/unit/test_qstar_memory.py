@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from direct import ask, sampler, samples
 from transformers import LlamaConfig
 
 from winnow.errors import UserError
-from winnow.qstar import memory
+from winnow.qstar import assembly, memory
 from winnow.qstar.cache import SlotCache
 from winnow.qstar.decoder import Decoder
 
@@ -89,14 +90,25 @@ def test_out_of_memory_halves_the_slots_and_goes_on(student, teacher, monkeypatc
         calls.append(self.slots)
         # The third round is one too many for more than 6 slots.
         if self.slots > 6 and calls.count(self.slots) > 30:
-            raise error
+            # A new one each time: its traceback would hold the caches.
+            raise type(error)(*error.args)
         return update(self, *states, **options)
 
+    made, alive, build = weakref.WeakSet(), [], SlotCache.__init__
+
+    def counted(self, *sizes):
+        build(self, *sizes)
+        made.add(self)
+
+    monkeypatch.setattr(SlotCache, "__init__", counted)
+    # As on a GPU: what the former engine held has to be free before the next is weighed.
+    monkeypatch.setattr(assembly.memory, "check", lambda needs: alive.append(len(made)))
     monkeypatch.setattr(SlotCache, "update", tight)
     drawn = list(source.draw(rows, 12))
     assert {entry.row.id: entry.token_ids for entry in drawn} == expected
     assert len(drawn) == len(expected)
     assert {12, 6} == set(calls)
+    assert alive == [0, 0]
     assert caplog.text.count("out of memory with 12 slots: going on with 6") == 1
 
 

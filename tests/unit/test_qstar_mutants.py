@@ -143,10 +143,10 @@ def goes_on_after_a_rejection(patch):
 def end_ignored_inside_a_round(patch):
     take = Engine._take
 
-    def careless(self, sequence, tokens, metrics, broken):
+    def careless(self, sequence, tokens, metrics, lost):
         ends, last = self._eos, tokens[-1]
         self._eos = frozenset({last}) & ends if last not in tokens[:-1] else frozenset()
-        take(self, sequence, tokens, metrics, broken)
+        take(self, sequence, tokens, metrics, lost)
         self._eos = ends
 
     patch.setattr(Engine, "_take", careless)

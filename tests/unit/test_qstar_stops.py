@@ -65,6 +65,12 @@ def test_completions_end_there(student, teacher, alpha, depth):
     assert ended > 5
 
 
+def test_a_special_token_is_no_stop_string(student, teacher):
+    source = sampler(student, teacher, "kl_symmetry", stop=("<|end|>",))
+    with pytest.raises(UserError, match="a special token of"):
+        list(source.draw(samples(source, ask("ab"), 2), 2))
+
+
 def test_an_empty_stop_string_is_refused():
     with pytest.raises(UserError, match="stop"):
         SamplingParameters(stop=("a", ""))

@@ -53,7 +53,8 @@ def test_kernel_and_torch_settle_alike(alpha, temperature):
     for row, count in enumerate(ours.counts.tolist()):
         assert torch.equal(ours.tokens[row, :count], theirs.tokens[row, :count])
     torch.testing.assert_close(ours.metrics, theirs.metrics, rtol=2e-4, atol=2e-5)
-    assert not any(flags.any() for flags in (*ours.broken, *theirs.broken))
+    assert not ours.lost.any()
+    assert not theirs.lost.any()
 
 
 @pytest.mark.parametrize("whose", [0, 1])
@@ -69,19 +70,26 @@ def test_both_tell_whose_numbers_are_broken(whose):
     ):
         verdict = verify(*asked)
         assert verdict.counts[2] == 1
-        assert verdict.broken[whose].nonzero().flatten().tolist() == [2]
-        assert not verdict.broken[1 - whose].any()
+        assert verdict.lost[2, 0] == 1 + whose
+        assert verdict.lost.count_nonzero() == 1
 
 
-def test_a_break_behind_the_first_rejection_is_nobodys():
+def test_float64_goes_to_torch():
+    asked, seeds, positions = proposal(1.0)
+    exact = Proposal(asked.drafts, asked.log_draft.double(), asked.first.double(), asked.second.double())
+    verdict = by_kernel("kl_symmetry", SamplingParameters())(exact, seeds, positions)
+    assert verdict.metrics.dtype == torch.float64
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf])
+def test_infinite_logits_are_lost_in_both_ways(value):
     asked = proposal(1.0)
-    rejected = (ByTorch(Alpha.parse("kl_symmetry"), SamplingParameters())(*asked).counts == 1).nonzero()[0, 0]
-    asked[0].second[rejected, 1] = torch.nan
+    asked[0].second[4, 0] = value
     for verify in (
         ByTorch(Alpha.parse("kl_symmetry"), SamplingParameters()),
         by_kernel("kl_symmetry", SamplingParameters()),
     ):
-        assert not any(flags.any() for flags in verify(*asked).broken)
+        assert verify(*asked).lost[4, 0] == 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from winnow.arms import Alpha
+from winnow.errors import UserError
 from winnow.qstar import memory
 from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
@@ -83,6 +84,14 @@ def build_engine(
     """
     controller = Controller(models.deepest, draft_tokens if models.deepest is None else None)
     reader = models.loaded[0]
+    special = [each for each in parameters.stop if each in reader.tokenizer.all_special_tokens]
+    if special:
+        raise UserError(
+            "stop",
+            f"{special[0]!r}, a special token of {reader.name}",
+            "strings of the text: special tokens are not in it, and end-of-sequence tokens end it anyway",
+            "leave it out, or add the token to eos_token_id in the model's generation_config.json",
+        )
     return Engine(
         _proposer(models, width, slots, controller.deepest),
         controller,
@@ -97,16 +106,21 @@ def build_engine(
 def _proposer(models: Models, width: int, slots: Slots, deepest: int) -> Proposer:
     count = min(slots.count, len(slots))
     capacities = [longest + deepest for longest in slots.longest]
+    together = models.one_set_of_weights and models.loaded[0].crops
+    if together:
+        # One cache holds both prompts, and has room for the longer one in each slot.
+        capacities = [max(capacities)] * 2
     pairs = list(zip(models.loaded, capacities, strict=True))
     memory.check([_need(loaded, count, capacity) for loaded, capacity in pairs])
-    if models.one_set_of_weights and models.loaded[0].crops:
-        return TwoPrompts(_decoder(models.loaded[0], width, 2 * count, max(capacities)))
+    if together:
+        return TwoPrompts(_decoder(models.loaded[0], width, 2 * count, capacities[0]))
     decoders = [_decoder(loaded, width, count, capacity) for loaded, capacity in pairs]
     return OneModel(*decoders) if len(decoders) == 1 else StudentDrafts(*decoders)
 
 
 def _need(loaded: LoadedModel, count: int, capacity: int) -> memory.Need:
-    a_token = memory.bytes_a_token(loaded.text_config, loaded.model.dtype)
+    # Without slots of its own, a cache grows with what it holds.
+    a_token = memory.bytes_a_token(loaded.text_config, loaded.model.dtype) if loaded.crops else None
     return memory.Need(loaded.name, count, capacity, a_token, loaded.device)
 
 
@@ -114,8 +128,8 @@ def _decoder(loaded: LoadedModel, width: int, count: int, capacity: int) -> Deco
     if loaded.crops:
         return Decoder(loaded, width, count, capacity)
     log.warning(
-        "%s: its state cannot be cut back to an earlier token: rows are decoded one by one, "
-        "one token a round",
+        "%s: its rows cannot share a pass, or give drafts back (recurrent layers, or positions that are "
+        "scaled by the longest row): they are decoded one by one, one token a round",
         loaded.name,
     )
     return StatefulDecoder(loaded, width, count)

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 NAME = "winnow_slots"
 """The name under which a model's configuration asks for it."""
@@ -61,3 +62,5 @@ def slot_attention(
 
 
 AttentionInterface.register(NAME, slot_attention)
+# Masks that a model makes for itself (a vision tower's, a whole pass without slots) are made as for sdpa.
+AttentionMaskInterface.register(NAME, sdpa_mask)

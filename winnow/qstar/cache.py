@@ -61,17 +61,20 @@ class SlotCache(Cache):
                 tensor[target, :, :length] = tensor[source, :, :length]
 
     @torch.inference_mode()
-    def clear(self, slot: int) -> None:
-        """Write zeros: a NaN would reach the slot's next owner even through a mask (0 · NaN)."""
+    def wipe(self, slot: int, length: int) -> None:
+        """Write zeros beyond a length.
+
+        A NaN would reach whoever reads there next, even through a mask (0 · NaN).
+        """
         for tensors in self._layers:
             for tensor in tensors:
-                tensor[slot].zero_()
+                tensor[slot, :, length:].zero_()
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """0: the length is each slot's own, and positions and masks are always given."""
         return 0
 
     def _empty(self, like: Tensor) -> Tensor:
-        # Zeros rather than whatever lies in memory, for the reason that `clear` gives.
+        # Zeros rather than whatever lies in memory, for the reason that `wipe` gives.
         _, heads, _, dimension = like.shape
         return torch.zeros(self.slots, heads, self.capacity, dimension, dtype=like.dtype, device=like.device)

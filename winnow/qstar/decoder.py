@@ -117,10 +117,11 @@ class Decoder:
         self.lengths[target], self._held[target] = self.lengths[source], self._held[source]
         self._offsets[target] = self._offsets[source]
 
-    def clear(self, slot: int) -> None:
-        """Forget what a slot holds, to the last bit."""
-        self._cache.clear(slot)
-        self._held[slot] = None
+    def wipe(self, slot: int, whole: bool) -> None:
+        """Clear what lies beyond a slot's sequence, or, if `whole`, all that it holds."""
+        self._cache.wipe(slot, 0 if whole else self.lengths[slot])
+        if whole:
+            self._held[slot] = None
 
     def _read_all(self, reading: Mapping[tuple[Prompt, Images], int]) -> None:
         texts = {prompt: slot for (prompt, images), slot in reading.items() if not images}

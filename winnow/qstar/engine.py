@@ -63,13 +63,13 @@ class Round:
         tokens: new tokens of each row.
         accepted: how many of them were drafts.
         metrics: [rows, K, len(METRICS)]; None where one model ran.
-        broken: for each row, which model gave NaN for one of these tokens; None where none did.
+        lost: for each row and place, which model gave NaN: 1 or 2, the student or the teacher; else 0.
     """
 
     tokens: list[list[int]]
     accepted: list[int]
     metrics: Values | None
-    broken: list[str | None]
+    lost: list[list[int]]
 
 
 class Engine:
@@ -123,22 +123,23 @@ class Engine:
         self._proposer.advance([len(tokens) for tokens in found.tokens])
         for slot, sequence in enumerate(active):
             metrics = None if found.metrics is None else found.metrics[slot]
-            self._take(sequence, found.tokens[slot], metrics, found.broken[slot])
-            if sequence.finish_reason == "failed":
-                self._proposer.clear(slot)
+            self._take(sequence, found.tokens[slot], metrics, found.lost[slot])
+            if any(found.lost[slot]):
+                # Drafts that were thrown away lie beyond the length, and tokens after the end below it.
+                self._proposer.wipe(slot, whole=sequence.finish_reason is not None)
             if sequence.finish_reason is not None:
                 yield _drawn(sequence)
 
-    def _take(
-        self, sequence: Sequence, tokens: list[int], metrics: Values | None, broken: str | None
-    ) -> None:
-        """Add a round's tokens up to the end of the completion."""
-        if broken is not None:
+    def _take(self, sequence: Sequence, tokens: list[int], metrics: Values | None, lost: list[int]) -> None:
+        """Add a round's tokens up to the end of the completion, or up to where a model failed."""
+        sound = next((place for place, which in enumerate(lost[: len(tokens)]) if which), len(tokens))
+        self._add(sequence, tokens[:sound], metrics)
+        if sound < len(tokens) and sequence.finish_reason is None:
             sequence.finish_reason = "failed"
-            sequence.detail = (
-                f"{broken} gave NaN logits for token {len(sequence.tokens) + 1} or one soon after"
-            )
-            return
+            name = self._names[lost[sound] - 1]
+            sequence.detail = f"{name} gave NaN logits for token {len(sequence.tokens) + 1}"
+
+    def _add(self, sequence: Sequence, tokens: list[int], metrics: Values | None) -> None:
         room = sequence.row.max_new_tokens - len(sequence.tokens)
         taken = tokens[:room]
         ends = [place for place, token in enumerate(taken) if token in self._eos]
@@ -172,23 +173,22 @@ class Engine:
         return self._told(self._verify(proposal, seeds, places))
 
     def _alone(self, proposal: Proposal) -> Round:
-        broken = torch.isnan(proposal.log_draft[:, :, 0])
-        told = torch.cat([proposal.drafts, broken], dim=1).tolist()
-        names = [self._names[0] if nan else None for _, nan in told]
-        return Round([[token] for token, _ in told], [1] * len(told), None, names)
+        lost = torch.isnan(proposal.log_draft[:, :, 0])
+        told = torch.cat([proposal.drafts, lost], dim=1).tolist()
+        return Round([[token] for token, _ in told], [1] * len(told), None, [[nan] for _, nan in told])
 
     def _told(self, verdict: Verdict) -> Round:
         """All that the host has to know, in one copy: the one synchronisation of a round."""
         rows, depth = verdict.tokens.shape
-        whole = torch.stack([verdict.counts, verdict.accepted, *verdict.broken], dim=1)
-        numbers = torch.cat([whole, verdict.tokens], dim=1)
+        counts = torch.stack([verdict.counts, verdict.accepted], dim=1)
+        numbers = torch.cat([counts, verdict.lost, verdict.tokens], dim=1)
         packed = torch.cat([numbers.double(), verdict.metrics.double().flatten(1)], dim=1).cpu()
         told = packed[:, : numbers.shape[1]].long().tolist()
         return Round(
-            [row[4 : 4 + row[0]] for row in told],
+            [row[2 + depth : 2 + depth + row[0]] for row in told],
             [row[1] for row in told],
             packed[:, numbers.shape[1] :].reshape(rows, depth, -1).numpy(),
-            [self._names[0] if row[2] else self._names[1] if row[3] else None for row in told],
+            [row[2 : 2 + depth] for row in told],
         )
 
 

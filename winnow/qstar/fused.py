@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -130,26 +131,28 @@ def _launch(
     device = logits_theta.device
     numbers = torch.empty(rows, 7, dtype=torch.float32, device=device)
     counts = torch.empty(rows, 4, dtype=torch.int64, device=device)
-    kernel.step_kernel[(rows,)](
-        logits_theta,
-        logits_t,
-        logits_theta.stride(0),
-        logits_t.stride(0),
-        width,
-        1.0 / temperature,
-        0.0 if alpha.weight is None else alpha.weight,
-        tolerance,
-        counts if drafted is None else drafted.contiguous(),
-        accept.double().contiguous(),
-        draws.double().contiguous(),
-        numbers,
-        counts,
-        METHOD=_METHODS[alpha.method],
-        SPECULATIVE=drafted is not None,
-        LIMIT=MAX_PASSES + 2,
-        BLOCK=block,
-        num_warps=WARPS,
-    )
+    # Triton launches on the current device, wherever the tensors lie.
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        kernel.step_kernel[(rows,)](
+            logits_theta,
+            logits_t,
+            logits_theta.stride(0),
+            logits_t.stride(0),
+            width,
+            1.0 / temperature,
+            0.0 if alpha.weight is None else alpha.weight,
+            tolerance,
+            counts if drafted is None else drafted.contiguous(),
+            accept.double().contiguous(),
+            draws.double().contiguous(),
+            numbers,
+            counts,
+            METHOD=_METHODS[alpha.method],
+            SPECULATIVE=drafted is not None,
+            LIMIT=MAX_PASSES + 2,
+            BLOCK=block,
+            num_warps=WARPS,
+        )
     token, accepted, passes, disjoint = counts.unbind(1)
     weight, log_z, kl_theta, kl_t, ess_theta, ess_t, beta = numbers.unbind(1)
     return Step(

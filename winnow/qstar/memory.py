@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ def bytes_a_token(config: Any, dtype: torch.dtype) -> int | None:
         dtype: of the cache.
     """
     heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", None)
+    if getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", False):
+        heads = 1
     layers, hidden = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
     if not heads or not layers or not hidden or hasattr(config, "kv_lora_rank"):
         return None
@@ -66,6 +69,12 @@ def check(needs: list[Need]) -> None:
         here = [need for need in needs if need.device == device]
         total, free = sum(need.bytes for need in here), available(device)
         slots, capacity = here[0].slots, max(need.capacity for need in here)
+        unknown = [need.where for need in here if need.a_token is None]
+        if unknown:
+            log.info(
+                "how much memory the cache of %s takes is not known before it is there", ", ".join(unknown)
+            )
+            continue
         log.info(
             "%d slots of up to %s tokens take at most %.2f GiB of %s",
             slots,
@@ -88,7 +97,9 @@ def check(needs: list[Need]) -> None:
 def available(device: torch.device) -> int | None:
     """Bytes that a device has free; None where that cannot be told."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # What torch holds without using it, from earlier caches, is free as well.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + held
     if device.type != "cpu":
         return None
     free = [_free_of_the_machine(), _free_of_the_group()]
@@ -134,6 +145,13 @@ def _file_pages(file: Path) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+
+
+def release() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def ran_out(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,7 +73,13 @@ class LoadedModel:
     def crops(self) -> bool:
         """Whether drafted tokens can be taken back: its past is keys and values, and nothing recurrent."""
         kinds = set(getattr(self.text_config, "layer_types", None) or ())
-        return not self.model._is_stateful and kinds <= CROPPABLE
+        return not self.model._is_stateful and kinds <= CROPPABLE and not self._scales_by_the_longest
+
+    @property
+    def _scales_by_the_longest(self) -> bool:
+        """Whether the longest row of a batch decides how all its positions are turned (LongRoPE)."""
+        rope = getattr(self.text_config, "rope_parameters", None) or {}
+        return rope.get("rope_type") == "longrope"
 
     @property
     def pad_id(self) -> int:
@@ -99,6 +106,8 @@ class LoadedModel:
             UserError: images that the model cannot be shown.
         """
         if self.vision is not None:
+            if images:
+                self._check_images(where)
             return self.vision.tokenize(messages, images, where)
         if images:
             raise UserError(
@@ -111,6 +120,21 @@ class LoadedModel:
             list(messages), add_generation_prompt=True, tokenize=False
         )
         return list(self.tokenizer.encode(rendered, add_special_tokens=False))
+
+    def _check_images(self, where: str) -> None:
+        both_ways = "token_type_ids" in inspect.signature(self.model.forward).parameters
+        if both_ways or not self.crops:
+            raise UserError(
+                where,
+                f"{self.name} reads images in a way that this engine does not serve: "
+                + (
+                    "their parts see each other in both directions"
+                    if both_ways
+                    else "its layers are recurrent"
+                ),
+                "a LLaVA-style model, or one as Qwen2.5-VL",
+                "choose such a model, or an adapter that leaves out the images",
+            )
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of a completion; reasoning and answer tags stay, end-of-turn tokens go."""
@@ -166,7 +190,7 @@ def load(
         manifest=manifest,
         eos_ids=_eos_ids(loaded, tokenizer, directory),
         context=int(getattr(text, "max_position_embeddings", 0) or 1 << 30),
-        vision=Vision(reader, int(config.image_token_id)) if sees else None,
+        vision=Vision(reader, getattr(config, "image_token_id", None)) if sees else None,
     )
 
 

@@ -53,7 +53,7 @@ class Decodes(Protocol):
     def forward(self, tokens: Tensor, ahead: int = 0) -> Tensor: ...
     def advance(self, counts: Sequence[int]) -> None: ...
     def move(self, source: int, target: int) -> None: ...
-    def clear(self, slot: int) -> None: ...
+    def wipe(self, slot: int, whole: bool) -> None: ...
 
 
 class Proposer(Protocol):
@@ -80,8 +80,8 @@ class Proposer(Protocol):
     def move(self, source: int, target: int) -> None:
         """Continue a slot's sequence in another slot."""
 
-    def clear(self, slot: int) -> None:
-        """Forget a slot."""
+    def wipe(self, slot: int, whole: bool) -> None:
+        """Clear what lies beyond a slot's sequence, or all of it."""
 
 
 class _Together:
@@ -103,9 +103,9 @@ class _Together:
         for decoder in self._decoders:
             decoder.move(source, target)
 
-    def clear(self, slot: int) -> None:
+    def wipe(self, slot: int, whole: bool) -> None:
         for decoder in self._decoders:
-            decoder.clear(slot)
+            decoder.wipe(slot, whole)
 
 
 class OneModel(_Together):
@@ -182,6 +182,6 @@ class TwoPrompts:
         for i in (0, 1):
             self._decoder.move(2 * source + i, 2 * target + i)
 
-    def clear(self, slot: int) -> None:
+    def wipe(self, slot: int, whole: bool) -> None:
         for i in (0, 1):
-            self._decoder.clear(2 * slot + i)
+            self._decoder.wipe(2 * slot + i, whole)

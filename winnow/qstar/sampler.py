@@ -191,24 +191,28 @@ class OptimalSampler:
         """
         slots = Slots(rows, batch_size)
         while slots:
+            engine = build_engine(
+                self._models,
+                self._width,
+                slots,
+                self.alpha,
+                parameters or self.parameters,
+                self._draft_tokens,
+            )
+            tight = False
             try:
-                engine = build_engine(
-                    self._models,
-                    self._width,
-                    slots,
-                    self.alpha,
-                    parameters or self.parameters,
-                    self._draft_tokens,
-                )
                 yield from engine.run(slots)
-                log.info("%s", engine.controller)
             except (RuntimeError, MemoryError) as error:
                 if slots.count == 1 or not memory.ran_out(error):
                     raise
+                tight = True
+            log.info("%s", engine.controller)
+            # Not in the except: there the error's traceback still holds the caches.
+            del engine
+            if tight:
                 log.warning("out of memory with %d slots: going on with %d", slots.count, slots.count // 2)
                 slots.restart(slots.count // 2)
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+                memory.release()
 
     def text(self, drawn: Drawn) -> str:
         """The text of a completion."""
@@ -217,15 +221,22 @@ class OptimalSampler:
 
 
 def _usable(device: str, flag: str) -> str:
-    """A device's name, `auto` resolved.
+    """A device's name, `auto` resolved and a GPU numbered.
 
     Raises:
         UserError: a GPU that torch cannot use.
     """
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not device.startswith("cuda"):
+        return device
+    index = int(device.partition(":")[2] or 0)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index >= count:
         raise UserError(
-            flag, device, "a GPU that torch can use", "make setup ENV=cuda, or choose the device cpu"
+            flag,
+            device,
+            f"one of the {count} GPUs that this process sees" if count else "a GPU that torch can use",
+            "choose another, or ask for more" if count else "make setup ENV=cuda, or choose the device cpu",
         )
-    return device
+    return f"cuda:{index}"

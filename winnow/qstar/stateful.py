@@ -71,9 +71,10 @@ class StatefulDecoder:
         self._caches[target], self._caches[source] = self._caches[source], None
         self.lengths[target] = self.lengths[source]
 
-    def clear(self, slot: int) -> None:
-        """Forget what a slot holds."""
-        self._caches[slot] = None
+    def wipe(self, slot: int, whole: bool) -> None:
+        """Forget what a slot holds, if `whole`; nothing lies beyond its sequence."""
+        if whole:
+            self._caches[slot] = None
 
     def _pass(self, cache: Any, tokens: Sequence[int]) -> Tensor:
         ids = torch.tensor([list(tokens)], device=self.device)

@@ -32,14 +32,14 @@ class Verdict:
         counts: new tokens, [rows], 1 to K.
         accepted: how many of them are drafts, [rows]: `counts`, or one less.
         metrics: of q* at each place, [rows, K, len(diagnostics.METRICS)].
-        broken: whether the student, and whether the teacher, gave NaN for one of the new tokens, [rows].
+        lost: at each place [rows, K], 1 where the student gave NaN, else 2 where the teacher did, else 0.
     """
 
     tokens: Tensor
     counts: Tensor
     accepted: Tensor
     metrics: Tensor
-    broken: tuple[Tensor, Tensor]
+    lost: Tensor
 
 
 Verify = Callable[[Proposal, Tensor, Tensor], Verdict]
@@ -74,8 +74,8 @@ class ByTorch:
         metrics = diagnostics.stack(solution).view(rows, depth, -1)
         log_q = head(log_q, self._parameters).view(rows, depth, -1)
         found = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)
-        lost = [torch.isnan(logs[:, 0]).view(rows, depth) for logs in (log_theta, log_t)]
-        return Verdict(found.tokens, found.counts, found.accepted, metrics, _emitted(lost, found.counts))
+        lost = _lost(*(torch.isnan(logs[:, 0]).view(rows, depth) for logs in (log_theta, log_t)))
+        return Verdict(found.tokens, found.counts, found.accepted, metrics, lost)
 
 
 class ByKernel:
@@ -89,10 +89,13 @@ class ByKernel:
 
     def __init__(self, alpha: Alpha, parameters: SamplingParameters, fused: Any) -> None:
         self._alpha, self._temperature, self._fused = alpha, parameters.temperature, fused
+        self._in_torch = ByTorch(alpha, parameters)
 
     def __call__(self, proposal: Proposal, seeds: Tensor, positions: Tensor) -> Verdict:
         rows, depth = proposal.drafts.shape
         assert proposal.second is not None
+        if proposal.first.dtype == torch.float64:
+            return self._in_torch(proposal, seeds, positions)
         logits = [each.flatten(0, 1).contiguous() for each in (proposal.first, proposal.second)]
         own = seeds[:, None].expand(rows, depth)
         accept, residual = (uniforms(own, positions, role).flatten() for role in (Role.ACCEPT, Role.RESIDUAL))
@@ -103,14 +106,11 @@ class ByKernel:
         counts = (accepted + 1).clamp_max(depth)
         # Each place holds the draft where it stands, and else what would stand there in its place.
         tokens = step.token.view(rows, depth).clamp_min(0)
-        # A NaN anywhere is the largest of its row.
-        lost = [torch.isnan(each.amax(dim=1)).view(rows, depth) for each in logits]
+        # A NaN anywhere is the largest of its row; a softmax of nothing but −∞, or of +∞, is NaN as well.
+        lost = _lost(*(~torch.isfinite(each.amax(dim=1)).view(rows, depth) for each in logits))
         metrics = diagnostics.stack(step).view(rows, depth, -1)
-        return Verdict(tokens, counts, accepted, metrics, _emitted(lost, counts))
+        return Verdict(tokens, counts, accepted, metrics, lost)
 
 
-def _emitted(lost: list[Tensor], counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether any of the new tokens is lost, for each model."""
-    places = torch.arange(lost[0].shape[1], device=counts.device)
-    student, teacher = ((each & (places < counts[:, None])).any(dim=1) for each in lost)
-    return student, teacher
+def _lost(student: Tensor, teacher: Tensor) -> Tensor:
+    return torch.where(student, 1, torch.where(teacher, 2, 0))

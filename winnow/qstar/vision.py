@@ -21,10 +21,10 @@ class Vision:
 
     Args:
         processor: of transformers.
-        image_token: the id that stands for a part of an image in the model's input.
+        image_token: the id that stands for a part of an image in the model's input; None where it has none.
     """
 
-    def __init__(self, processor: Any, image_token: int) -> None:
+    def __init__(self, processor: Any, image_token: int | None) -> None:
         self._processor = processor
         self._image_token = image_token
 
@@ -39,7 +39,8 @@ class Vision:
         )
         found = self._processor(
             text=[text],
-            images=[opened(file, where) for file in images],
+            # Not an empty list: some processors would look for its first image.
+            images=[opened(file, where) for file in images] or None,
             add_special_tokens=False,
             return_tensors="pt",
         )
@@ -52,8 +53,9 @@ class Vision:
         """What the model's forward pass wants beside token ids [1, tokens] of one prompt."""
         pictures = [opened(file, str(file)) for file in images]
         found = dict(self._processor.image_processor(images=pictures, return_tensors="pt"))
+        kinds = {} if self._image_token is None else {"mm_token_type_ids": (ids == self._image_token).long()}
         return {
-            "mm_token_type_ids": (ids == self._image_token).long(),
+            **kinds,
             **{
                 name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
                 for name, value in found.items()
