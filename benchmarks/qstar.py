@@ -24,6 +24,7 @@ import os
 import statistics
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,25 @@ from winnow.qstar.proposals import OneModel, Proposer, TwoPrompts
 from winnow.qstar.scheduler import Row, Slots
 from winnow.records import Prompt
 
-MEAN, LONGEST = 40, 160
+LONGEST = 160
 STRENGTHS = (0.74, 0.46)
 """Noise for a β of about 0.86 and 0.91; what came out is printed."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much is drawn: completions of a geometric length, so many times."""
+
+    mean: int
+    longest: int
+    repeats: int
+
+    def rows(self, prompts: int, both: bool) -> list[Row]:
+        """Eight for each prompt."""
+        return rows(prompts, 8, self.mean, self.longest, both)
+
+
+FULL, QUICK = Work(40, LONGEST, 3), Work(8, 24, 1)
 
 
 def run(
@@ -100,10 +117,10 @@ def in_turn(repeats: int, sides: dict[str, Any]) -> dict[str, float]:
 
 
 def measure(
-    teacher: LoadedModel, student: LoadedModel, slots: int, strength: float, repeats: int, prompts: int
+    teacher: LoadedModel, student: LoadedModel, slots: int, strength: float, work: Work, prompts: int
 ) -> dict[str, Any]:
     """Teacher alone, q* and lockstep."""
-    both, one = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
+    both, one = (work.rows(prompts, pair) for pair in (True, False))
     seen: dict[str, Controller] = {}
 
     def mixed(name: str, depth: int | None) -> float:
@@ -112,7 +129,7 @@ def measure(
         return speed
 
     speeds = in_turn(
-        repeats,
+        work.repeats,
         {
             "teacher": lambda: alone(teacher, one, slots),
             "q*": lambda: mixed("q*", None),
@@ -138,10 +155,10 @@ def measure(
 
 
 def beside_others(
-    teacher: LoadedModel, student: LoadedModel, slots: int, repeats: int, prompts: int, vllm: str | None
+    teacher: LoadedModel, student: LoadedModel, slots: int, work: Work, prompts: int, vllm: str | None
 ) -> dict[str, float]:
     """Ratios over transformers' `generate`, over a lockstep as system C has it, and over vLLM."""
-    both, one = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
+    both, one = (work.rows(prompts, pair) for pair in (True, False))
     tokens, strength = sum(row.max_new_tokens for row in one), STRENGTHS[0]
 
     def static(side: Any, *models: LoadedModel) -> float:
@@ -154,7 +171,7 @@ def beside_others(
 
     bank = noise_bank(strength)
     speeds = in_turn(
-        repeats,
+        work.repeats,
         {
             "teacher": lambda: alone(teacher, one, slots),
             "generate": lambda: static(lambda: rivals.static_generate(teacher, one, slots), teacher),
@@ -209,11 +226,11 @@ def embedded(slots: int, repeats: int) -> dict[str, float]:
     return {f"q* over the teacher alone, {said}": speeds["kl_symmetry"] / speeds["teacher"]}
 
 
-def two_prompts(loaded: LoadedModel, slots: int, repeats: int, prompts: int) -> dict[str, float]:
+def two_prompts(loaded: LoadedModel, slots: int, work: Work, prompts: int) -> dict[str, float]:
     """One set of weights with two prompts, over the same model alone."""
-    both, one = (rows(prompts, 8, MEAN, LONGEST, pair) for pair in (True, False))
+    both, one = (work.rows(prompts, pair) for pair in (True, False))
     speeds = in_turn(
-        repeats,
+        work.repeats,
         {
             "alone": lambda: alone(loaded, one, slots // 2),
             "q*": lambda: run(TwoPrompts(decoder(loaded, slots)), "kl_symmetry", both, slots // 2)[0],
@@ -229,7 +246,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--figure", type=Path, help="draw the ratios into this file")
     arguments = parser.parse_args()
-    quick, repeats = arguments.quick, 1 if arguments.quick else arguments.repeats
+    quick = arguments.quick
+    work = QUICK if quick else replace(FULL, repeats=arguments.repeats)
     teacher, student, middle = (model(name, torch.float32, "cpu") for name in ("120M", "7M", "30M"))
     for each in (teacher, student, middle):
         alone(each, rows(1, 8, 4, 4, False), 8)
@@ -238,7 +256,7 @@ def main() -> None:
     pairs = [(student, STRENGTHS[0])] + ([] if quick else [(student, STRENGTHS[1]), (middle, STRENGTHS[1])])
     for drafter, strength in pairs:
         for slots in arguments.slots or ([8] if quick else [1, 8, 16, 32, 64]):
-            row = measure(teacher, drafter, slots, strength, repeats, 1 if quick else max(2, slots // 2))
+            row = measure(teacher, drafter, slots, strength, work, 1 if quick else max(2, slots // 2))
             found.append(row)
             print("  " + "  ".join(f"{key} {_short(value)}" for key, value in row.items()), flush=True)
             at = f"{row['pair']}, {slots} slots, β {row['β']:.2f}"
@@ -246,10 +264,10 @@ def main() -> None:
             ratios[f"q* over lockstep, {at}"] = row["q* tok/s"] / row["lockstep tok/s"]
             ratios[f"lockstep over the teacher alone, {at}"] = row["lockstep/teacher"]
     for slots in [4] if quick else [16]:
-        ratios |= beside_others(teacher, student, slots, repeats, 1 if quick else 8, arguments.vllm)
+        ratios |= beside_others(teacher, student, slots, work, 1 if quick else 8, arguments.vllm)
     if not quick:
-        ratios |= two_prompts(teacher, 32, repeats, 8)
-        ratios |= embedded(32, repeats)
+        ratios |= two_prompts(teacher, 32, work, 8)
+        ratios |= embedded(32, work.repeats)
     tell("qstar", ratios, found, arguments.json)
     if arguments.figure:
         qstar_figure.draw(found, arguments.figure, device())
