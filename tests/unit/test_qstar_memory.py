@@ -44,6 +44,9 @@ def test_too_many_slots_are_refused_before_anything_is_drawn(monkeypatch):
     assert "10.0 GiB that cpu has free" in error.value.expected
     assert "batch_size to 40 or less" in error.value.mend
     memory.check([memory.Need(need.where, 40, 8192, 16_384, CPU) for need in needs])
+    # A model whose cache cannot be told does not hide the other's.
+    with pytest.raises(UserError, match=r"16\.0 GiB"):
+        memory.check([memory.Need("hybrid", 128, 8192, None, CPU), memory.Need("b", 128, 8192, 16_384, CPU)])
     with pytest.raises(UserError, match="longest prompts"):
         memory.check([memory.Need("a", 2, 8192, 2**21, CPU)])
 

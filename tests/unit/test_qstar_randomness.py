@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from splitmix import GOLDEN, MASK, finalizer, uniform
 
-from winnow.qstar.randomness import Role, as_seeds, uniforms
+from winnow.qstar.randomness import Role, uniforms
 from winnow.records import completion_seed
 
 COUNT = 50_000
@@ -36,7 +36,7 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**31), st.sampled_from(Role))
 def test_equals_the_finalizer_in_python(seed, position, role):
-    found = uniforms(as_seeds([seed]), torch.tensor([position]), role).item()
+    found = uniforms(torch.tensor([seed]), torch.tensor([position]), role).item()
     assert found == uniform(seed, position, role)
     assert 0.0 <= found < 1.0
 
@@ -60,7 +60,7 @@ def test_uniform_along_seeds_and_along_positions(role, seeds, positions):
 
 
 def test_uniform_for_the_seeds_of_completions():
-    seeds = as_seeds([completion_seed(17, f"p{i // 8}", i % 8) for i in range(COUNT)])
+    seeds = torch.tensor([completion_seed(17, f"p{i // 8}", i % 8) for i in range(COUNT)])
     assert kolmogorov_smirnov(uniforms(seeds, torch.zeros_like(seeds), Role.DRAFT)) < 1.95
 
 

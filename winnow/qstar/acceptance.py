@@ -8,8 +8,6 @@ beyond the drafts: the teacher knows the next distribution there, q* is not know
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -17,22 +15,9 @@ from winnow.qstar.mixture import draw
 from winnow.qstar.randomness import Role, uniforms
 
 
-@dataclass(frozen=True)
-class Settled:
-    """What a round gives each row.
-
-    Attributes:
-        tokens: [rows, K]; the first `counts` of a row are its new tokens, the rest means nothing.
-        counts: new tokens, [rows], 1 to K.
-        accepted: how many of them are drafts, [rows]: `counts`, or one less.
-    """
-
-    tokens: Tensor
-    counts: Tensor
-    accepted: Tensor
-
-
-def settle(drafts: Tensor, log_draft: Tensor, log_q: Tensor, seeds: Tensor, positions: Tensor) -> Settled:
+def settle(
+    drafts: Tensor, log_draft: Tensor, log_q: Tensor, seeds: Tensor, positions: Tensor
+) -> tuple[Tensor, Tensor]:
     """Keep drafts up to the first rejection, and draw what stands there instead.
 
     Args:
@@ -41,6 +26,9 @@ def settle(drafts: Tensor, log_draft: Tensor, log_q: Tensor, seeds: Tensor, posi
         log_q: those to be followed, of the same shape.
         seeds: a row's seed, [rows] int64.
         positions: each token's index in its completion, [rows, K] int64.
+
+    Returns:
+        Tokens [rows, K], and how many of a row's first ones are drafts [rows]; at most one more counts.
     """
     rows, depth = drafts.shape
     ratio = _at(log_q, drafts) - _at(log_draft, drafts)
@@ -53,7 +41,7 @@ def settle(drafts: Tensor, log_draft: Tensor, log_q: Tensor, seeds: Tensor, posi
         at = accepted[rejected]
         numbers = uniforms(seeds[rejected], positions[rejected, at], Role.RESIDUAL)
         tokens[rejected, at] = draw(_residual(log_q[rejected, at], log_draft[rejected, at]), numbers)
-    return Settled(tokens, (accepted + 1).clamp_max(depth), accepted)
+    return tokens, accepted
 
 
 def _at(log_p: Tensor, tokens: Tensor) -> Tensor:

@@ -66,15 +66,14 @@ def check(needs: list[Need]) -> None:
         UserError: it is more than a device has free.
     """
     for device in dict.fromkeys(need.device for need in needs):
-        here = [need for need in needs if need.device == device]
+        unknown = [need.where for need in needs if need.device == device and need.a_token is None]
+        if unknown:
+            log.info("how much the cache of %s takes is not known before it is there", ", ".join(unknown))
+        here = [need for need in needs if need.device == device and need.a_token is not None]
+        if not here:
+            continue
         total, free = sum(need.bytes for need in here), available(device)
         slots, capacity = here[0].slots, max(need.capacity for need in here)
-        unknown = [need.where for need in here if need.a_token is None]
-        if unknown:
-            log.info(
-                "how much memory the cache of %s takes is not known before it is there", ", ".join(unknown)
-            )
-            continue
         log.info(
             "%d slots of up to %s tokens take at most %.2f GiB of %s",
             slots,

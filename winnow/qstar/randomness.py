@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-import torch
 from torch import Tensor
 
 _MASK = (1 << 64) - 1
@@ -53,8 +52,3 @@ def _mix(value: Tensor) -> Tensor:
     value = (value ^ _shift(value, 30)) * _signed(0xBF58476D1CE4E5B9)
     value = (value ^ _shift(value, 27)) * _signed(0x94D049BB133111EB)
     return value ^ _shift(value, 31)
-
-
-def as_seeds(values: list[int], device: torch.device | str = "cpu") -> Tensor:
-    """Completion seeds (63 bits) as a tensor."""
-    return torch.tensor(values, dtype=torch.int64, device=device)

@@ -29,17 +29,20 @@ class Verdict:
 
     Attributes:
         tokens: [rows, K]; the first `counts` of a row are its new tokens, the rest means nothing.
-        counts: new tokens, [rows], 1 to K.
-        accepted: how many of them are drafts, [rows]: `counts`, or one less.
+        accepted: how many of them are drafts, [rows].
         metrics: of q* at each place, [rows, K, len(diagnostics.METRICS)].
         lost: at each place [rows, K], 1 where the student gave NaN, else 2 where the teacher did, else 0.
     """
 
     tokens: Tensor
-    counts: Tensor
     accepted: Tensor
     metrics: Tensor
     lost: Tensor
+
+    @property
+    def counts(self) -> Tensor:
+        """New tokens, [rows], 1 to K: the accepted drafts, and what stands in place of a rejected one."""
+        return (self.accepted + 1).clamp_max(self.tokens.shape[1])
 
 
 Verify = Callable[[Proposal, Tensor, Tensor], Verdict]
@@ -73,9 +76,9 @@ class ByTorch:
         log_q, solution = mix(log_theta, log_t, self._alpha)
         metrics = diagnostics.stack(solution).view(rows, depth, -1)
         log_q = head(log_q, self._parameters).view(rows, depth, -1)
-        found = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)
+        tokens, accepted = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)
         lost = _lost(*(torch.isnan(logs[:, 0]).view(rows, depth) for logs in (log_theta, log_t)))
-        return Verdict(found.tokens, found.counts, found.accepted, metrics, lost)
+        return Verdict(tokens, accepted, metrics, lost)
 
 
 class ByKernel:
@@ -103,13 +106,12 @@ class ByKernel:
             *logits, proposal.drafts.flatten(), accept, residual, self._alpha, self._temperature
         )
         accepted = step.accepted.view(rows, depth).long().cumprod(dim=1).sum(dim=1)
-        counts = (accepted + 1).clamp_max(depth)
         # Each place holds the draft where it stands, and else what would stand there in its place.
         tokens = step.token.view(rows, depth).clamp_min(0)
         # A NaN anywhere is the largest of its row; a softmax of nothing but −∞, or of +∞, is NaN as well.
         lost = _lost(*(~torch.isfinite(each.amax(dim=1)).view(rows, depth) for each in logits))
         metrics = diagnostics.stack(step).view(rows, depth, -1)
-        return Verdict(tokens, counts, accepted, metrics, lost)
+        return Verdict(tokens, accepted, metrics, lost)
 
 
 def _lost(student: Tensor, teacher: Tensor) -> Tensor:
