@@ -6,7 +6,6 @@ import base64
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -149,26 +148,3 @@ def test_what_is_no_run_is_refused_and_changes_nothing(
     assert outcome.code != 0
     assert outcome.text.count(message) == 1, outcome.text
     assert state(finished.root) == before
-
-
-@pytest.mark.slow
-def test_estimates_are_near_to_what_a_run_then_takes(space: Workspace) -> None:
-    """All of it, one arm of it, and an arm that never ran: within a factor of 1.5."""
-
-    def ratio(*arguments: str) -> float:
-        estimate = plan(space, *arguments)
-        assert estimate["total"]["unknown_seconds"] == 0
-        started = time.monotonic()
-        space.run(*arguments)
-        return estimate["seconds"] / (time.monotonic() - started)
-
-    def another_arm(config: dict[str, Any]) -> None:
-        config["arms"][1]["alpha"] = ["kl_symmetry", "entropy"]
-
-    space.run("--forceall")
-    ratios = {"all": ratio("--forceall")}
-    shutil.rmtree(space.results / "completions/train/step-middle/kl_symmetry")
-    ratios["one arm"] = ratio()
-    space.configure(another_arm)
-    ratios["a new arm"] = ratio()
-    assert all(1 / 1.5 < value < 1.5 for value in ratios.values()), ratios
