@@ -95,7 +95,8 @@ class AlphaSolution:
 
         def describe(rows: slice) -> None:
             s, t = log_theta[rows].to(self.alpha.dtype), log_t[rows].to(self.alpha.dtype)
-            for column, values in zip(columns, _describe(s, Family(s, t), self.alpha[rows]), strict=True):
+            found = _describe(s, Family(s, t), self.alpha[rows], self.log_z[rows])
+            for column, values in zip(columns, found, strict=True):
                 column[rows] = values
 
         in_chunks(describe, log_theta)
@@ -223,10 +224,11 @@ def _log_ess_ratio(family: Family, x: Tensor) -> Point:
     return Point(value, high.mean - low.mean, spread, torch.zeros_like(x))
 
 
-def _describe(s: Tensor, family: Family, alpha: Tensor) -> tuple[Tensor, ...]:
+def _describe(s: Tensor, family: Family, alpha: Tensor, log_z: Tensor) -> tuple[Tensor, ...]:
     """KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t and β of the rows of a chunk."""
     disjoint = family.disjoint
-    log_z = family.log_z(alpha)
+    # Such rows are the teacher's own, whatever their log Z says.
+    log_z = log_z.masked_fill(disjoint, 0.0)
     # π_θ²/q = exp(s − α d + log Z) and π_t²/q = exp(s + (2 − α) d + log Z) where both models give
     # the token. Where q is zero and the model is not, the sum is infinite.
     ess_theta = (-family.log_z(-alpha) - log_z).exp()

@@ -16,8 +16,10 @@ from torch import Tensor
 
 CACHE_ELEMENTS = 1 << 17
 """Numbers a chunk of rows should have on CPU: four float32 buffers of them fit a core's cache."""
-WORTH_A_THREAD = 1 << 18
-"""Fewer numbers are done before a second thread has started."""
+THREAD_ELEMENTS = 1 << 20
+"""The same where chunks run beside each other: on smaller ones, threads wait for Python's lock."""
+WORTH_A_THREAD = 1 << 21
+"""Fewer numbers are done sooner by one thread: 32 × 16,384 in 6.4 ms, by two in 9.3."""
 
 
 def in_chunks(work: Callable[[slice], None], like: Tensor) -> None:
@@ -34,11 +36,12 @@ def in_chunks(work: Callable[[slice], None], like: Tensor) -> None:
     if like.device.type != "cpu":
         work(slice(0, rows))
         return
-    size = max(1, CACHE_ELEMENTS // max(vocabulary, 1))
-    chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
     threads = torch.get_num_threads()
+    beside = threads > 1 and rows * vocabulary >= WORTH_A_THREAD
+    size = max(1, (THREAD_ELEMENTS if beside else CACHE_ELEMENTS) // max(vocabulary, 1))
+    chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
     try:
-        if threads == 1 or len(chunks) <= 1 or rows * vocabulary < WORTH_A_THREAD:
+        if not beside or len(chunks) <= 1:
             torch.set_num_threads(1)
             for chunk in chunks:
                 work(chunk)
@@ -127,7 +130,11 @@ class Family:
 
     def log_z(self, x: Tensor) -> Tensor:
         """L(x), for any x."""
-        log_z: Tensor = torch.logsumexp(self.logits(x), dim=1)
+        total = self.logits(x).exp_().sum(dim=1)
+        log_z = total.log()
+        unsound = _unsound(total)
+        if bool(unsound.any()):
+            log_z = torch.where(unsound, torch.logsumexp(self.logits(x), dim=1), log_z)
         return log_z
 
     def moments(self, x: Tensor) -> Moments:
@@ -139,10 +146,7 @@ class Family:
         """
         total, first, second = self._sums(self.logits(x))
         shift = torch.zeros_like(total)
-        # Between the models no logit is positive and most sums are near 1: the largest logit need
-        # not be sought, unless the sum has left the range in which all its digits are sound.
-        sound = torch.finfo(total.dtype).tiny ** 0.5
-        unsound = ~((total > sound) & (total < 1.0 / sound))
+        unsound = _unsound(total)
         if bool(unsound.any()):
             logits = self.logits(x)
             peak = logits.amax(dim=1)
@@ -161,3 +165,13 @@ class Family:
         total = weights.sum(dim=1)
         first = weights.mul_(self.d).sum(dim=1)
         return total, first, weights.mul_(self.d).sum(dim=1)
+
+
+def _unsound(total: Tensor) -> Tensor:
+    """Where a sum of exponentials has left the range in which all its digits are sound.
+
+    Between the models no logit is positive and most sums are near 1: elsewhere the largest logit need
+    not be sought.
+    """
+    sound = torch.finfo(total.dtype).tiny ** 0.5
+    return ~((total > sound) & (total < 1.0 / sound))
