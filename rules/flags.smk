@@ -46,8 +46,8 @@ def model_flags(input):
     )
 
 
-def drawing_flags(temperature):
-    """The slice of the config that determines a completion."""
+def drawing_flags(temperature, served=True):
+    """The slice of the config that determines a completion; q* is `served` by nobody."""
     generation = config["generation"]
     keys = ("top_k", "top_p", "max_new_tokens", "dtype")
     return " ".join(
@@ -60,6 +60,11 @@ def drawing_flags(temperature):
             else []
         )
         + (["--save_token_ids"] if generation["save_token_ids"] else [])
+        + (
+            [flag("backend", "vllm")]
+            if served and generation["backend"] == "vllm"
+            else []
+        )
     )
 
 
@@ -68,8 +73,35 @@ def speed_flags():
     generation = config["generation"]
     keys = ("batch_size", "device", "device_t", "draft_tokens")
     return " ".join(
-        flag(key, generation[key]) for key in keys if generation[key] is not None
+        [flag(key, generation[key]) for key in keys if generation[key] is not None]
+        + (serving_flags() if generation["backend"] == "vllm" else [])
     )
+
+
+def serving_flags():
+    """Servers and their client."""
+    serving = config["serving"]
+    named = {
+        "vllm_python": "python",
+        "vllm_args": "arguments",
+        "server_timeout": "start_seconds",
+        "request_timeout": "request_seconds",
+    }
+    same = (
+        "tensor_parallel_size",
+        "gpu_memory_utilization",
+        "max_model_len",
+        "served_model_name",
+        "concurrency",
+        "max_retries",
+        "max_failed_fraction",
+    )
+    given = {name: serving[key] for name, key in named.items()} | {
+        key: serving[key] for key in same
+    }
+    return [
+        flag(name, value) for name, value in given.items() if value not in (None, "")
+    ] + [flag("base_url", url) for url in serving["base_url"]]
 
 
 def selection_flags():

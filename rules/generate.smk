@@ -33,7 +33,8 @@ rule generate:
         " --step {params.step} --alpha_method {params.alpha}"
         " --num_rollout {params.num_rollout} --block {wildcards.block} {params.drawing}"
         " --devices {resources.gpu} --gres={resources.gres}"
-        " --output {output.completions} --save_diagnostics --attempts {log}.attempts > {log} 2>&1"
+        " --output {output.completions} --save_diagnostics --attempts {log}.attempts"
+        " --vllm_log {log}.vllm.log > {log} 2>&1"
 
 
 use rule generate as generate_qstar with:
@@ -42,5 +43,12 @@ use rule generate as generate_qstar with:
         diagnostics="<results>/completions/train/step-{step}/{alpha}/{shard}.block-{block}.diagnostics.jsonl",
     wildcard_constraints:
         alpha="(?!(policy|teacher)/)[a-z_]+(-[0-9.]+)?",
+    params:
+        program=program("generate.py", speed_flags(), of_input=model_flags),
+        code=code("generate.py"),
+        step="{step}",
+        alpha="{alpha}",
+        num_rollout=BLOCK_SIZE,
+        drawing=drawing_flags(config["generation"]["temperature"], served=False),
     message:
         "Drawing from q*: step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"

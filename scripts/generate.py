@@ -16,6 +16,9 @@ alpha_method
     ess_balance          equal effective sample sizes towards both
     reverse_kl_symmetry  KL(π_θ‖q*) = KL(π_t‖q*)
 
+--backend vllm draws from the policy or the teacher through a vLLM server: started for this job, or one that
+runs already (--base_url, --skip_vllm_launch).
+
 Finished completions are kept in <output>.partial: killed at any moment, the same command goes on
 where it was. Each completion has a seed of its own, so the texts depend neither on the batch size,
 nor on the depth of drafts, nor on what was interrupted.
@@ -30,7 +33,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +52,7 @@ from winnow.journal import FinishedElsewhere, Journal
 from winnow.manifest import resolve
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
+from winnow.serving.flags import add_serving_flags
 from winnow.shards import read_prompts, shard_files
 from winnow.workers import draw_on_all
 
@@ -70,6 +74,12 @@ def flags() -> argparse.ArgumentParser:
     models.add_argument("--device_t", help="where the teacher lies, if not beside the student")
     add_devices(models, "GPUs; each draws a share of the prompts; leased where no cluster hands them out")
     models.add_argument("--trust_remote_code", action="store_true", help="run code shipped with a model")
+    models.add_argument(
+        "--backend",
+        choices=("transformers", "vllm"),
+        default="transformers",
+        help="transformers runs in this process and draws from q* too; vllm serves one model",
+    )
     drawing = p.add_argument_group("drawing")
     drawing.add_argument("--alpha_method", default="policy", help="see above; fixed-0.3 is fixed with 0.3")
     drawing.add_argument("--fixed_alpha", type=float, default=0.5, help="the teacher's weight for fixed")
@@ -98,6 +108,7 @@ def flags() -> argparse.ArgumentParser:
         "--image_root", default=".", help="the folder of the prompts' images; none may lie outside"
     )
     add_dataset_flags(data, required=False)
+    add_serving_flags(p.add_argument_group("--backend vllm"))
     output = p.add_argument_group("output")
     output.add_argument("--output", required=True, type=Path, help="the completions, JSONL")
     output.add_argument(
@@ -123,6 +134,14 @@ def main(arguments: argparse.Namespace) -> None:
         tuple(arguments.stop),
     )
     check_output(arguments.output, [arguments.prompts, arguments.dataset])
+    served = arguments.backend == "vllm"
+    if served and alpha.needs_both:
+        raise UserError(
+            "--backend",
+            f"vllm, for alpha_method {alpha.name}",
+            "policy or teacher: a server has one model",
+            "draw with --backend transformers",
+        )
     prompts = list(_prompts(arguments))
     theta, teacher = _models(arguments, alpha)
     block = Block(
@@ -141,6 +160,7 @@ def main(arguments: argparse.Namespace) -> None:
         code=fingerprint(__file__),
         # Only where it matters: a journal of prompts without images does not know the flag.
         **({"image_root": arguments.image_root} if any(prompt.images for prompt in prompts) else {}),
+        **({"backend": "vllm"} if served else {}),
     )
     diagnostics = None
     if arguments.save_diagnostics and alpha.needs_both:
@@ -167,7 +187,13 @@ def main(arguments: argparse.Namespace) -> None:
             _gpus(arguments.device, count) as devices,
             attempt.holding(len(devices)),
         ):
-            generate(block, journal, functools.partial(_draw, arguments, block, load, devices))
+            model = str(theta or teacher)
+            draw = (
+                functools.partial(_ask, arguments, block, model, parameters, devices)
+                if served
+                else functools.partial(_draw, arguments, block, load, devices)
+            )
+            generate(block, journal, draw)
             finish(block, journal, arguments.output, diagnostics)
     except FinishedElsewhere:
         log.info("%s: finished by another process meanwhile", arguments.output)
@@ -199,11 +225,34 @@ def _draw(
     load: Callable[[], "OptimalSampler"],
     devices: list[str],
     missing: list[Missing],
-) -> Iterable[Finished]:
+) -> Generator[Finished]:
     batch = (arguments.batch_size, arguments.save_token_ids)
     if len(devices) > 1:
         return draw_on_all(devices, load, block, missing, *batch)
     return completions(block, missing, load(), *batch)
+
+
+def _ask(
+    arguments: argparse.Namespace,
+    block: Block,
+    model: str,
+    parameters: SamplingParameters,
+    devices: list[str],
+    missing: list[Missing],
+) -> Generator[Finished]:
+    # Only now: the client takes half a second to import.
+    from winnow.serving.completions import completions as asked_for
+    from winnow.serving.connect import client_from_flags
+
+    with client_from_flags(arguments, model, parameters, devices) as client:
+        yield from asked_for(
+            block,
+            missing,
+            client,
+            arguments.num_rollout,
+            arguments.max_failed_fraction,
+            arguments.save_token_ids,
+        )
 
 
 def _prompts(arguments: argparse.Namespace) -> Iterable[Prompt]:

@@ -88,7 +88,7 @@ def run(main: Callable[[argparse.Namespace], Any], flags: argparse.ArgumentParse
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     # Libraries log each request and cache look-up at this level; they bury our own lines.
-    for noisy in ("httpx", "fsspec", "matplotlib", "filelock"):
+    for noisy in ("httpx", "httpx2", "openai", "fsspec", "matplotlib", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         main(arguments)

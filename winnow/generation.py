@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -83,7 +84,7 @@ class Block:
 def generate(
     block: Block,
     journal: Journal,
-    source: Callable[[list[Missing]], Iterator[Finished]],
+    source: Callable[[list[Missing]], Generator[Finished]],
 ) -> None:
     """Draw what the journal lacks; `source` is called only if that is anything."""
     total = len(block.prompts) * len(block.samples)
@@ -92,15 +93,16 @@ def generate(
     missing = [Missing(prompt, sample, id) for prompt, sample, id in block.ids() if id not in journal]
     if not missing:
         return
-    with Progress(total, len(journal)) as progress:
-        for completion, diagnostics in source(missing):
+    # Closed at once, not when it is collected: a server may stand behind it.
+    with Progress(total, len(journal)) as progress, closing(source(missing)) as drawn:
+        for completion, diagnostics in drawn:
             journal.append(completion.id, {"completion": completion.to_row(), "diagnostics": diagnostics})
             progress.add(completion.completion_tokens)
 
 
 def completions(
     block: Block, missing: list[Missing], sampler: OptimalSampler, batch_size: int, save_token_ids: bool
-) -> Iterator[Finished]:
+) -> Generator[Finished]:
     """Yield the missing completions as they finish; prompts that do not fit at once, with the reason."""
     from winnow.qstar.sampler import PromptTooLong
 

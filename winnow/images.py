@@ -18,6 +18,17 @@ MOST_PIXELS = 50_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """What is opened. Not whatever Pillow knows: for some it runs other programs."""
 
+SIGNATURES = (
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (8, b"WEBP", "webp"),
+    (0, b"GIF8", "gif"),
+    (0, b"BM", "bmp"),
+    (0, b"II*\0", "tiff"),
+    (0, b"MM\0*", "tiff"),
+)
+"""(place, bytes, kind) by which `FORMATS` are known."""
+
 
 def located(paths: Sequence[str], root: Path, where: str) -> tuple[Path, ...]:
     """The files of a prompt's images, under their root.
@@ -80,6 +91,23 @@ def opened(file: Path, where: str) -> Any:
             "a whole image file (PNG, JPEG, WebP …)",
             "replace the file",
         ) from None
+
+
+def file_type(content: bytes, file: Path, where: str) -> str:
+    """The media type of an image, by its first bytes: names lie.
+
+    Raises:
+        UserError: none of those that servers take.
+    """
+    for offset, mark, name in SIGNATURES:
+        if content.startswith(mark, offset):
+            return f"image/{name}"
+    raise UserError(
+        where,
+        f"{file} is no image: it begins with {content[:8]!r}",
+        f"one of {', '.join(sorted({name for _, _, name in SIGNATURES}))}",
+        "replace the file",
+    )
 
 
 def in_parts(messages: Sequence[Message], count: int, where: str) -> list[Message]:

@@ -104,6 +104,7 @@ class Completion(Record):
     teacher: str | None = None
     token_ids: list[int] | None = None
     detail: str | None = None
+    reasoning: str | None = None
 
     kind: ClassVar[str] = "completion"
     required: ClassVar[tuple[str, ...]] = (
@@ -125,6 +126,7 @@ class Completion(Record):
         "teacher": (str,),
         "token_ids": (list,),
         "detail": (str,),
+        "reasoning": (str,),
     }
 
 

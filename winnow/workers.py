@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from winnow.devices import VISIBLE
@@ -37,7 +37,7 @@ def draw_on_all(
     missing: list[Missing],
     batch_size: int,
     save_token_ids: bool,
-) -> Iterator[Finished]:
+) -> Generator[Finished]:
     """Yield the missing completions as the workers finish them.
 
     Args:
@@ -82,7 +82,7 @@ def shares(missing: list[Missing], count: int) -> list[list[Missing]]:
     return dealt
 
 
-def _collected(workers: list[Any], finished: Any) -> Iterator[Finished]:
+def _collected(workers: list[Any], finished: Any) -> Generator[Finished]:
     running = len(workers)
     while running:
         try:

@@ -174,4 +174,5 @@ def _unsound(total: Tensor) -> Tensor:
     not be sought.
     """
     sound = torch.finfo(total.dtype).tiny ** 0.5
-    return ~((total > sound) & (total < 1.0 / sound))
+    unsound: Tensor = ~((total > sound) & (total < 1.0 / sound))
+    return unsound

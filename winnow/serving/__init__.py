@@ -1,0 +1,1 @@
+"""Completions from served models: vLLM's life cycle, and a client that loses nothing."""

@@ -1,0 +1,247 @@
+"""Draws completions from endpoints: many asks at a time, nothing waits for a slow one, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import random
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import openai
+
+from winnow.errors import UserError
+from winnow.serving.answers import Choice, Unusable, read
+from winnow.serving.endpoint import Endpoint
+from winnow.serving.requests import Ask
+
+log = logging.getLogger("serving")
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
+"""Seconds before an answer that was none is asked for again; doubled each time, with jitter. The HTTP client
+has the same for refusals, resets, timeouts, 408, 409, 429 and 5xx, and waits as long as Retry-After says."""
+POLL_SECONDS = 0.25
+TOO_LONG = re.compile(r"context length|maximum model length|max_model_len", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A completion that cannot be drawn.
+
+    Attributes:
+        reason: a finish reason of `records.NOT_GENERATED`.
+        detail: in words.
+    """
+
+    reason: str
+    detail: str
+
+
+Outcome = tuple[str, int, Choice | Failed]
+"""(completion id, its seed, what became of it)."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may do.
+
+    Attributes:
+        requests: asks in flight at a time.
+        max_retries: of each request, by the HTTP client; and of answers that are none.
+        timeout: seconds for one answer.
+    """
+
+    requests: int = 8
+    max_retries: int = 10
+    timeout: float = 1800.0
+
+
+class Client:
+    """Asks endpoints in turn.
+
+    Args:
+        endpoints: functions that give the endpoints as they are now, None while a server is starting.
+        body: makes the request of an ask for an endpoint; called in a thread.
+        limits: see `Limits`.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Callable[[], Endpoint | None]],
+        body: Callable[[Ask, Endpoint], dict[str, Any]],
+        limits: Limits,
+    ) -> None:
+        self._endpoints, self._body, self._limits = endpoints, body, limits
+        self._clients: dict[Endpoint, openai.AsyncOpenAI] = {}
+        self._turn = 0
+
+    def draw(self, asks: Iterable[Ask]) -> Iterator[Outcome]:
+        """What became of each completion of the asks, as it is known; in no particular order.
+
+        The requests run in a thread of their own, which ends with this generator.
+
+        Raises:
+            UserError: nothing can be asked at all: a key that is refused, a model that is not served, or a
+                server that does not come up again.
+        """
+        found: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
+        stop: list[Callable[[], object]] = []
+        started = threading.Event()
+
+        async def main() -> None:
+            task, loop = asyncio.current_task(), asyncio.get_running_loop()
+            assert task is not None
+            stop.append(lambda: loop.call_soon_threadsafe(task.cancel))
+            started.set()
+            async with self._open():
+                await self._draw_all(iter(asks), found.put)
+
+        def thread() -> None:
+            try:
+                asyncio.run(main())
+                found.put(None)
+            except asyncio.CancelledError:
+                found.put(None)
+            except BaseException as error:
+                # Raised again by whoever reads.
+                found.put(_first(error))
+
+        worker = threading.Thread(target=thread, name="client", daemon=True)
+        worker.start()
+        try:
+            while (each := found.get()) is not None:
+                if isinstance(each, BaseException):
+                    raise each
+                yield each
+        finally:
+            started.wait()
+            with suppress(RuntimeError):
+                # The loop may have ended by itself.
+                stop[0]()
+            worker.join()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            for client in self._clients.values():
+                await client.close()
+            self._clients.clear()
+
+    async def _draw_all(self, asks: Iterator[Ask], tell: Callable[[Outcome], None]) -> None:
+        async def work() -> None:
+            for ask in asks:
+                await self._finish(ask, tell)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._limits.requests):
+                group.create_task(work())
+
+    async def _finish(self, ask: Ask, tell: Callable[[Outcome], None]) -> None:
+        """Draw an ask to its end: what an answer lacks is asked for alone."""
+        waiting = [ask]
+        while waiting:
+            now = waiting.pop()
+            found = await self._answer(now)
+            if isinstance(found, Failed):
+                for index, completion in enumerate(now.ids):
+                    tell((completion, now.seed + index, found))
+                continue
+            for choice in found:
+                tell((now.ids[choice.index], now.seed + choice.index, choice))
+            given = {choice.index for choice in found}
+            waiting += [now.only(index) for index in range(len(now)) if index not in given]
+
+    async def _answer(self, ask: Ask) -> list[Choice] | Failed:
+        """What an endpoint says to an ask; each try goes to the next one."""
+        unusable, wait = 0, FIRST_WAIT
+        while True:
+            number = self._turn = (self._turn + 1) % len(self._endpoints)
+            endpoint = await self._now(number)
+            try:
+                return read(await self._post(endpoint, ask), len(ask))
+            except openai.APIStatusError as error:
+                if failed := _permanent(error, endpoint):
+                    return failed
+                problem = f"status {error.status_code}: {_said(error)}"
+            except openai.APIConnectionError as error:
+                problem = f"{type(error).__name__}: {error.__cause__ or error}"
+            except Unusable as error:
+                unusable += 1
+                problem = f"an answer that is none: {error}"
+                if unusable <= self._limits.max_retries:
+                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                    wait = min(2 * wait, LONGEST_WAIT)
+                    continue
+            except UserError as error:
+                # An image of this prompt, say: the others can still be drawn.
+                return Failed("failed", str(error).replace("\n", ";"))
+            if (await self._now(number)).life == endpoint.life:
+                return Failed("failed", f"{problem} (the last of {self._limits.max_retries + 1} times)")
+            log.info("%s: sent again, to the server that was started anew", ask.ids[0])
+
+    async def _now(self, number: int) -> Endpoint:
+        while (endpoint := self._endpoints[number]()) is None:
+            await asyncio.sleep(POLL_SECONDS)
+        return endpoint
+
+    async def _post(self, endpoint: Endpoint, ask: Ask) -> bytes:
+        # Not chat.completions.create: it takes none of a server's own keys, and reads what `read` reads.
+        client = self._clients.get(endpoint) or self._connect(endpoint)
+        body = await asyncio.to_thread(self._body, ask, endpoint)
+        answer = await client.post("/chat/completions", cast_to=httpx2.Response, body=body)
+        return answer.content
+
+    def _connect(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
+        client = self._clients[endpoint] = openai.AsyncOpenAI(
+            base_url=endpoint.base_url,
+            api_key=endpoint.key,
+            max_retries=self._limits.max_retries,
+            timeout=self._limits.timeout,
+            # A cluster's proxy knows no way back to this machine.
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=not endpoint.loopback),
+        )
+        return client
+
+
+def _first(error: BaseException) -> BaseException:
+    """The one that ended the others of a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _permanent(error: openai.APIStatusError, endpoint: Endpoint) -> Failed | None:
+    """What cannot be mended by asking again; None for what can.
+
+    Raises:
+        UserError: it holds for every request.
+    """
+    said = _said(error)
+    if error.status_code in (401, 403):
+        raise UserError(
+            endpoint.base_url, f"the key is refused: {said}", "the server's key", "set OPENAI_API_KEY to it"
+        )
+    if error.status_code == 404:
+        raise UserError(
+            endpoint.base_url,
+            f"no {endpoint.model!r} there: {said}",
+            "a server of this model",
+            "check base_url and the served model's name",
+        )
+    if error.status_code in (408, 409, 429) or error.status_code >= 500:
+        return None
+    return Failed("prompt_too_long" if TOO_LONG.search(said) else "failed", said)
+
+
+def _said(error: openai.APIStatusError) -> str:
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    return str(message or error.message)[:500]

@@ -1,0 +1,109 @@
+"""From flags to a client: of servers that run already, or of one that lives as long as the job."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from winnow.errors import UserError
+from winnow.lora import base_of
+from winnow.manifest import resolve
+from winnow.qstar.parameters import SamplingParameters
+from winnow.serving.client import Client, Limits
+from winnow.serving.discovery import endpoint_at
+from winnow.serving.endpoint import Endpoint
+from winnow.serving.requests import body
+from winnow.serving.server import HOST, Launch, Server
+
+ROOT = Path(__file__).resolve().parents[2]
+DTYPES = ("float16", "bfloat16", "float32")
+"""Of vLLM."""
+
+
+@contextmanager
+def client_from_flags(
+    arguments: argparse.Namespace, model: str, parameters: SamplingParameters, devices: Sequence[str]
+) -> Iterator[Client]:
+    """A client of the servers that the flags name, or of one that lives as long as this is entered.
+
+    Args:
+        arguments: of `add_serving_flags`, and --dtype, --output, --image_root, --trust_remote_code.
+        model: as the user named it.
+        parameters: how to draw.
+        devices: the GPUs of the job.
+
+    Raises:
+        UserError: no such server, or one that does not start.
+    """
+    limits = Limits(arguments.concurrency, arguments.max_retries, arguments.request_timeout)
+    make = functools.partial(body, parameters=parameters, image_root=Path(arguments.image_root))
+    urls = arguments.base_url
+    if arguments.skip_vllm_launch:
+        urls = [*urls, f"http://{HOST}:{arguments.model_port or 8000}/v1"]
+    if urls:
+        yield Client([_running(url, arguments.served_model_name) for url in urls], make, limits)
+        return
+    log_file = arguments.vllm_log or arguments.output.with_name(f"{arguments.output.stem}_vllm.log")
+    with Server(_launch(arguments, model, len(devices)), log_file, arguments.server_timeout) as server:
+        yield Client([server.endpoint], make, limits)
+
+
+def _running(url: str, name: str | None) -> Callable[[], Endpoint | None]:
+    # A server that asks for no key takes any.
+    found = endpoint_at(url, os.getenv("OPENAI_API_KEY", "none"), name)
+    return lambda: found
+
+
+def _launch(arguments: argparse.Namespace, model: str, gpus: int) -> Launch:
+    root, _ = resolve(model)
+    if base_of(root):
+        raise UserError(
+            model,
+            "a LoRA adapter",
+            "a whole model, for --backend vllm",
+            "merge it into its base, or draw with --backend transformers",
+        )
+    if arguments.dtype not in DTYPES:
+        raise UserError(
+            "--dtype", arguments.dtype, f"one of {', '.join(DTYPES)} for --backend vllm", "choose one of them"
+        )
+    tensor = arguments.tensor_parallel_size
+    if gpus % tensor:
+        raise UserError(
+            "--tensor_parallel_size",
+            f"{tensor}, for a job with {gpus} GPUs",
+            "a divisor of the job's GPUs",
+            "correct it, or the job's GPUs",
+        )
+    own = {
+        "dtype": arguments.dtype,
+        "tensor-parallel-size": tensor,
+        "data-parallel-size": max(gpus // tensor, 1),
+        "gpu-memory-utilization": arguments.gpu_memory_utilization,
+        "max-model-len": arguments.max_model_len,
+        # Else the model's own defaults would stand for what a request leaves out: top-k 20, say.
+        "generation-config": "vllm",
+    }
+    return Launch(
+        model=root.resolve(),
+        name=root.resolve().name,
+        arguments=[
+            *(f"--{name}={value}" for name, value in own.items() if value is not None),
+            *(["--trust-remote-code"] if arguments.trust_remote_code else []),
+            *shlex.split(arguments.vllm_args),
+        ],
+        python=arguments.vllm_python or _python(),
+        port=arguments.model_port,
+    )
+
+
+def _python() -> str:
+    beside = ROOT / ".venv-vllm" / "bin" / "python"
+    return str(beside) if beside.exists() and importlib.util.find_spec("vllm") is None else sys.executable

@@ -1,0 +1,147 @@
+"""From prompts to the bodies of chat completion requests, images as data URLs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from winnow.errors import UserError
+from winnow.images import file_type, in_parts, located
+from winnow.qstar.parameters import SamplingParameters
+from winnow.records import Message, Prompt, completion_seed
+from winnow.serving.endpoint import Endpoint
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Some samples of one prompt that one request can draw.
+
+    Attributes:
+        prompt: what is asked.
+        messages: what the model is shown: the student's messages, or the teacher's.
+        first: the first sample's index.
+        seed: the first sample's; each further one's is one higher, as vLLM seeds the choices of a request.
+        ids: of the completions, in order.
+    """
+
+    prompt: Prompt
+    messages: Sequence[Message]
+    first: int
+    seed: int
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def only(self, index: int) -> Ask:
+        """One of them alone: it has the same seed as among the others."""
+        return Ask(self.prompt, self.messages, self.first + index, self.seed + index, (self.ids[index],))
+
+
+def prompt_seed(run_seed: int, prompt_id: str, sample: int) -> int:
+    """The seed of a served completion: samples of a prompt have consecutive ones.
+
+    vLLM gives choice i of a request the request's seed plus i. So a sample's seed is the same whether it is
+    drawn with others or alone, in the first attempt or after a crash. It is halved before: the sum has to
+    stay in 63 bits.
+    """
+    return (completion_seed(run_seed, prompt_id, -1) >> 1) + sample
+
+
+def asks(wanted: Sequence[tuple[Prompt, int, str]], teacher: bool, run_seed: int, most: int) -> Iterator[Ask]:
+    """Group completions that are still to be drawn: runs of samples of one prompt, at most `most` of them.
+
+    Args:
+        wanted: (prompt, sample, completion id), a prompt's samples together and in order.
+        teacher: show the teacher's messages.
+        run_seed: of the run.
+        most: completions of one request.
+    """
+    group: list[tuple[Prompt, int, str]] = []
+    for each in wanted:
+        follows = group and each[0].id == group[-1][0].id and each[1] == group[-1][1] + 1
+        if group and not (follows and len(group) < most):
+            yield _ask(group, teacher, run_seed)
+            group = []
+        group.append(each)
+    if group:
+        yield _ask(group, teacher, run_seed)
+
+
+def _ask(group: Sequence[tuple[Prompt, int, str]], teacher: bool, run_seed: int) -> Ask:
+    prompt, first, _ = group[0]
+    messages = (prompt.teacher_messages or prompt.messages) if teacher else prompt.messages
+    return Ask(
+        prompt, messages, first, prompt_seed(run_seed, prompt.id, first), tuple(id for _, _, id in group)
+    )
+
+
+def body(ask: Ask, endpoint: Endpoint, parameters: SamplingParameters, image_root: Path) -> dict[str, Any]:
+    """The request of an ask, as JSON; images are read here, when it is sent.
+
+    Args:
+        ask: what to draw.
+        endpoint: where.
+        parameters: how.
+        image_root: the folder of the prompts' images.
+
+    Raises:
+        UserError: an image that cannot be shown.
+    """
+    own: dict[str, Any] = {}
+    if endpoint.vllm:
+        # Without them, tokens of one choice could not be told from those of the others.
+        own = {"return_token_ids": True, "top_k": parameters.top_k or -1}
+    elif parameters.top_k:
+        raise UserError(
+            "--top_k",
+            f"{parameters.top_k}, for a server that is not vLLM",
+            "0: OpenAI's interface has no top_k",
+            "leave --top_k out",
+        )
+    return {
+        "model": endpoint.model,
+        "messages": shown(ask.prompt, ask.messages, image_root),
+        "n": len(ask),
+        "seed": ask.seed,
+        "temperature": parameters.temperature,
+        "top_p": parameters.top_p,
+        # As in the engine, a completion ends where the context does; asked for more, vLLM refuses.
+        "max_tokens": min(parameters.max_new_tokens, endpoint.context or parameters.max_new_tokens),
+        **({"stop": list(parameters.stop)} if parameters.stop else {}),
+        **own,
+    }
+
+
+def shown(prompt: Prompt, messages: Sequence[Message], image_root: Path) -> list[Message]:
+    """Messages with their images in them.
+
+    Raises:
+        UserError: an image that leaves its root, is missing, too large, or none.
+    """
+    if not prompt.images:
+        return list(messages)
+    where = f"prompt {prompt.id}"
+    files = iter(located(prompt.images, image_root, where))
+    turns = in_parts(messages, len(prompt.images), where)
+    for turn in turns:
+        turn["content"] = [
+            {"type": "image_url", "image_url": {"url": data_url(next(files), where)}}
+            if part["type"] == "image"
+            else part
+            for part in turn["content"]
+        ]
+    return turns
+
+
+def data_url(file: Path, where: str) -> str:
+    """An image file as a data URL.
+
+    Raises:
+        UserError: its content is no image of a kind that servers take.
+    """
+    content = file.read_bytes()
+    return f"data:{file_type(content, file, where)};base64,{base64.b64encode(content).decode()}"
