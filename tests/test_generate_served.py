@@ -25,7 +25,8 @@ def generate(output: Path, *more: str, mark: str = "", **environment: str) -> su
     command = [
         sys.executable, "scripts/generate.py", "--backend", "vllm", "--vllm_python", sys.executable,
         "--dataset", str(PROMPTS), "--num_samples", str(COUNT), "--prompt_template", "What is {{ problem }}?",
-        "--num_rollout", str(N), "--model_theta", str(MODELS / "policy-step-460"), "--output", str(output), *more,
+        "--num_rollout", str(N), "--model_theta", str(MODELS / "policy-step-460"),
+        "--output", str(output), *more,
     ]  # fmt: skip
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
     return subprocess.Popen(

@@ -82,7 +82,7 @@ def test_it_comes_up_for_its_job_alone_and_leaves_nothing_behind(marked: Marked,
             assert endpoint.key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         with pytest.raises(UserError, match="the key is refused"):
             endpoint_at(endpoint.base_url, "another")
-        with pytest.raises(UserError, match="it serves the-model, not 'the-modle'.*"):
+        with pytest.raises(UserError, match="it serves the-model, not 'the-modle'"):
             endpoint_at(endpoint.base_url, endpoint.key, "the-modle")
     assert marked.gone(1.0)
     assert "--dtype=float32" in (tmp_path / "logs" / "m_vllm.log").read_text()
@@ -95,8 +95,8 @@ def test_it_comes_up_for_its_job_alone_and_leaves_nothing_behind(marked: Marked,
     [
         ("ValueError: Free memory on device (3/80 GiB) is less", "GPU's memory", "gpu_memory_utilization"),
         ("torch.OutOfMemoryError: CUDA out of memory.", "GPU's memory", "tensor_parallel_size"),
-        ("ValueError: To serve at least one request with the model's max seq len (9), 5 GiB KV cache is needed, "
-         "which is larger than", "KV cache", "--max_model_len"),
+        ("To serve at least one request, 5 GiB KV cache is needed, which is larger than", "KV cache",
+         "--max_model_len"),
         ("Model architectures ['X'] are not supported for now.", "architecture", "--backend transformers"),
         ("OSError: [Errno 98] Address already in use", "port", "--model_port"),
         ("/models/m does not appear to have a file named config.json", "no model", "config.json"),

@@ -1,7 +1,7 @@
 """A server with vLLM's command line and interface, which misbehaves as the environment says.
 
-STAND_IN: `fail` prints STAND_IN_SAYS and ends; `never` does not get ready; `crash-N` dies at the Nth request, as
-long as the file STAND_IN_LIVES has no line yet; `slow` takes a fifth of a second for each answer.
+STAND_IN: `fail` prints STAND_IN_SAYS and ends; `never` does not get ready; `crash-N` dies at the Nth request,
+as long as there is no file STAND_IN_LIVES; `slow` takes a fifth of a second for each answer.
 """
 
 from __future__ import annotations
