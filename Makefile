@@ -74,7 +74,7 @@ report: setup  ## a finished run as one HTML file (REPORT=results/report.html, A
 test: setup  ## unit, property and end-to-end tests: under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: setup  ## kill-and-resume, invariance, the whole demo
+test-slow: setup vllm  ## kill-and-resume, invariance, a real SLURM, a real vLLM, the whole demo
 	$(BIN)/python -m pytest -m slow
 
 lint: setup  ## ruff, mypy --strict, snakefmt, Snakemake's own linter

@@ -117,7 +117,7 @@ def test_a_real_vllm(tmp_path: Path) -> None:
     assert python.exists(), "make vllm"
     environment = {"PYTHONPATH": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
     common = ["--vllm_python", str(python), "--max_model_len", "128", "--max_new_tokens", "48",
-              "--vllm_args", "--enforce-eager", "--save_token_ids"]  # fmt: skip
+              "--vllm_args=--enforce-eager", "--save_token_ids"]  # fmt: skip
     mark = uuid.uuid4().hex
     process = generate(tmp_path / "a.jsonl", *common, mark=mark, **environment)
     _, said = process.communicate(timeout=300)
@@ -125,8 +125,7 @@ def test_a_real_vllm(tmp_path: Path) -> None:
     assert running(mark) == []
     served = [orjson.loads(line) for line in (tmp_path / "a.jsonl").read_bytes().splitlines()]
     in_process = tmp_path / "b.jsonl"
-    own = [each for each in common if each not in ("--vllm_args", "--enforce-eager")]
-    done(generate(in_process, "--backend", "transformers", *own))
+    done(generate(in_process, *common, "--backend", "transformers"))
     drawn = [orjson.loads(line) for line in in_process.read_bytes().splitlines()]
     assert [row["id"] for row in served] == [row["id"] for row in drawn]
     # The template is applied by the server: to the same tokens.

@@ -1,4 +1,4 @@
-"""generation.backend vllm in the DAG: policy and teacher are served, q* is not, and what is fast reruns nothing."""
+"""generation.backend vllm in the DAG: policy and teacher are served, q* is not; speed reruns nothing."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ def add_serving_flags(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument("--max_model_len", type=positive_int, help="prompt and completion together, in tokens")
     group.add_argument(
-        "--vllm_args", default="", help="anything else for vLLM's server, as one string; comes last"
+        "--vllm_args",
+        default="",
+        help="anything else for vLLM's server, as one string: --vllm_args='--enforce-eager --swap-space 8'",
     )
     group.add_argument("--vllm_log", type=Path, help="what the server prints; beside the output if not given")
     group.add_argument("--server_timeout", type=float, default=1800.0, help="seconds that a start may take")
