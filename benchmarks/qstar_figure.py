@@ -26,7 +26,9 @@ def draw(rows: list[dict[str, Any]], file: Path, device: str) -> None:
     panels: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for row in rows:
         panels.setdefault((row["pair"], row["noise"]), []).append(row)
-    with figure(file, "Tokens a second, over the teacher alone", device, 4.2 * len(panels), 3.8) as drawn:
+    with figure(
+        file, "Tokens a second, over the teacher alone", device, max(4.2 * len(panels), 6.4), 3.8
+    ) as drawn:
         axes = drawn.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axis, ((pair, _), entries) in zip(axes, panels.items(), strict=True):
             slots = [entry["slots"] for entry in entries]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from bisection import bisect, mixture, roots_function
+from transforms import direct, kolmogorov_smirnov, transform
 
 from winnow import jsonl
 from winnow.qstar import OptimalSampler, SamplingParameters
@@ -65,27 +65,6 @@ def drawn():
     return sampler, completions, considered
 
 
-@torch.inference_mode()
-def direct(loaded, prompt, tokens) -> np.ndarray:
-    """log-probabilities at each token of a completion, [tokens, vocabulary], float64."""
-    ids = torch.tensor([[*prompt, *tokens[:-1]]])
-    logits = loaded.model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :]
-    width = len(loaded.tokenizer)
-    return logits[:, :width].double().log_softmax(-1).numpy()
-
-
-def transform(p: np.ndarray, order: np.ndarray, tokens: np.ndarray, source) -> np.ndarray:
-    """The randomised probability integral transform of tokens [n] under p [n, vocabulary].
-
-    The tokens stand in the order of what the teacher likes more than the student: a draw that leans to
-    either of them leans to one end.
-    """
-    place = np.argsort(order, axis=1)
-    at = np.take_along_axis(place, tokens[:, None], 1)
-    above = np.take_along_axis(np.take_along_axis(p, order, 1).cumsum(axis=1), at, 1)[:, 0]
-    return above - source.random(len(tokens)) * np.take_along_axis(p, tokens[:, None], 1)[:, 0]
-
-
 @cache
 def places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every emitted token: its transforms under q*, the student and the teacher [3, tokens],
@@ -106,16 +85,6 @@ def places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # Where both are of one mind, nothing could be seen.
         transforms.append(found[:, log_z < -0.1])
     return np.concatenate(transforms, axis=1), np.concatenate(gaps), np.concatenate(errors)
-
-
-def kolmogorov_smirnov(values: np.ndarray) -> float:
-    """The p-value of values against the uniform distribution (Kolmogorov's limit)."""
-    ordered, count = np.sort(values), len(values)
-    steps = np.arange(1, count + 1) / count
-    distance = max((steps - ordered).max(), (ordered - steps + 1 / count).max())
-    root = (np.sqrt(count) + 0.12 + 0.11 / np.sqrt(count)) * distance
-    series = np.arange(1, 101)
-    return float(min(1.0, 2 * ((-1.0) ** (series - 1) * np.exp(-2 * (series * root) ** 2)).sum()))
 
 
 def test_emitted_tokens_are_uniform_under_their_own_q_star():
