@@ -16,8 +16,8 @@ alpha_method
     ess_balance          equal effective sample sizes towards both
     reverse_kl_symmetry  KL(π_θ‖q*) = KL(π_t‖q*)
 
---backend vllm draws from the policy or the teacher through a vLLM server: started for this job, or one that
-runs already (--base_url, --skip_vllm_launch).
+--backend vllm draws through a vLLM server: started for this job, or, for the policy or the teacher, one that
+runs already (--base_url, --skip_vllm_launch). For q* the teacher is served, and its engine hosts the student.
 
 Finished completions are kept in <output>.partial: killed at any moment, the same command goes on
 where it was. Each completion has a seed of its own, so the texts depend neither on the batch size,
@@ -78,7 +78,7 @@ def flags() -> argparse.ArgumentParser:
         "--backend",
         choices=("transformers", "vllm"),
         default="transformers",
-        help="transformers runs in this process and draws from q* too; vllm serves one model",
+        help="transformers runs in this process; vllm is a server",
     )
     drawing = p.add_argument_group("drawing")
     drawing.add_argument("--alpha_method", default="policy", help="see above; fixed-0.3 is fixed with 0.3")
@@ -134,14 +134,6 @@ def main(arguments: argparse.Namespace) -> None:
         tuple(arguments.stop),
     )
     check_output(arguments.output, [arguments.prompts, arguments.dataset])
-    served = arguments.backend == "vllm"
-    if served and alpha.needs_both:
-        raise UserError(
-            "--backend",
-            f"vllm, for alpha_method {alpha.name}",
-            "policy or teacher: a server has one model",
-            "draw with --backend transformers",
-        )
     prompts = list(_prompts(arguments))
     theta, teacher = _models(arguments, alpha)
     block = Block(
@@ -160,7 +152,7 @@ def main(arguments: argparse.Namespace) -> None:
         code=fingerprint(__file__),
         # Only where it matters: a journal of prompts without images does not know the flag.
         **({"image_root": arguments.image_root} if any(prompt.images for prompt in prompts) else {}),
-        **({"backend": "vllm"} if served else {}),
+        **({"backend": "vllm"} if arguments.backend == "vllm" else {}),
     )
     diagnostics = None
     if arguments.save_diagnostics and alpha.needs_both:
@@ -178,6 +170,11 @@ def main(arguments: argparse.Namespace) -> None:
         draft_tokens=arguments.draft_tokens,
         image_root=arguments.image_root,
     )
+    draw = (
+        functools.partial(_served, arguments, block, theta, teacher, parameters)
+        if arguments.backend == "vllm"
+        else functools.partial(_draw, arguments, block, load)
+    )
     attempt = Attempt(arguments.attempts, *COMPLETION_FIGURES)
     attempt.add(total=len(prompts) * arguments.num_rollout)
     try:
@@ -187,13 +184,7 @@ def main(arguments: argparse.Namespace) -> None:
             _gpus(arguments.device, count) as devices,
             attempt.holding(len(devices)),
         ):
-            model = str(theta or teacher)
-            draw = (
-                functools.partial(_ask, arguments, block, model, parameters, devices)
-                if served
-                else functools.partial(_draw, arguments, block, load, devices)
-            )
-            generate(block, journal, draw)
+            generate(block, journal, lambda missing: draw(devices, missing))
             finish(block, journal, arguments.output, diagnostics)
     except FinishedElsewhere:
         log.info("%s: finished by another process meanwhile", arguments.output)
@@ -232,27 +223,11 @@ def _draw(
     return completions(block, missing, load(), *batch)
 
 
-def _ask(
-    arguments: argparse.Namespace,
-    block: Block,
-    model: str,
-    parameters: SamplingParameters,
-    devices: list[str],
-    missing: list[Missing],
-) -> Generator[Finished]:
+def _served(*arguments: Any) -> Generator[Finished]:
     # Only now: the client takes half a second to import.
-    from winnow.serving.completions import completions as asked_for
-    from winnow.serving.connect import client_from_flags
+    from winnow.serving.source import served
 
-    with client_from_flags(arguments, model, parameters, devices) as client:
-        yield from asked_for(
-            block,
-            missing,
-            client,
-            arguments.num_rollout,
-            arguments.max_failed_fraction,
-            arguments.save_token_ids,
-        )
+    return served(*arguments)
 
 
 def _prompts(arguments: argparse.Namespace) -> Iterable[Prompt]:

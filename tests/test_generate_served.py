@@ -99,7 +99,8 @@ def test_killed_half_way_it_asks_for_the_rest_alone(number: signal.Signals, tmp_
 def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     for more, message in (
-        (["--alpha_method", "kl_symmetry"], "policy or teacher: a server has one model"),
+        (["--alpha_method", "entropy", "--base_url", "http://127.0.0.1:9/v1"], "the student in its engine"),
+        (["--alpha_method", "entropy", "--tensor_parallel_size", "2"], "the student is not split"),
         (["--dtype", "float64"], "one of float16, bfloat16, float32 for --backend vllm"),
         (["--base_url", "http://127.0.0.1:9/v1", "--max_retries", "0"], "no server answers"),
     ):

@@ -111,9 +111,9 @@ class Decoder:
         for slot, count in enumerate(counts):
             self.lengths[slot] += count
 
-    def move(self, source: int, target: int) -> None:
-        """Continue a slot's sequence in another slot."""
-        self._cache.copy(source, target, self.lengths[source])
+    def move(self, source: int, target: int, beyond: int = 0) -> None:
+        """Continue a slot's sequence in another slot, with so many of the tokens beyond it that were read."""
+        self._cache.copy(source, target, self.lengths[source] + beyond)
         self.lengths[target], self._held[target] = self.lengths[source], self._held[source]
         self._offsets[target] = self._offsets[source]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METRICS = ("alpha", "ess_ratio", "kl_theta", "kl_t", "neg_log_z", "beta")
 """α; ess_θ/ess_t; KL(q*‖π_θ) and KL(q*‖π_t) in nats; −log Z in nats; Σ min(q*, π_θ)."""
@@ -37,6 +38,9 @@ class Told(Protocol):
 
 def stack(solution: Told) -> Tensor:
     """The metrics of one token for each row, [rows, len(METRICS)]."""
+    # Here alone: who reads what was told, of a served q* say, needs no torch.
+    import torch
+
     return torch.stack(
         [
             solution.alpha,

@@ -2,8 +2,8 @@
 
 One forward pass of the student for each step of the engine, over all of its rows, in a cache of its own. The
 teacher's logits are replaced by those whose softmax at the request's temperature is q*; top-k, top-p, stop
-strings and the draw itself stay vLLM's. It is loaded by vLLM's process, from `additional_config`; each request
-brings the student's prompt as `student_prompt` among its extra arguments.
+strings and the draw itself stay vLLM's. It is loaded by vLLM's process, which has its settings from
+`additional_config`; each request brings the student's prompt as `student_prompt` among its extra arguments.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from torch import Tensor
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
 from winnow.arms import Alpha
+from winnow.qstar import diagnostics
 from winnow.qstar.decoder import Decoder
+from winnow.qstar.family import leave_threads
 from winnow.qstar.mixture import mix
 from winnow.qstar.models import load
 from winnow.qstar.vocabulary import common_width, token_map
+from winnow.serving.token_metrics import Writer
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.config import VllmConfig
 
 KEY = "winnow"
-"""Of `additional_config`; it holds `student`, `alpha`, `dtype`, `capacity`."""
+"""Of `additional_config`: `student`, `alpha`, `dtype`, `capacity` and, if wanted, a folder for `metrics`."""
 PROMPT = "student_prompt"
 """Of a request's extra arguments: token ids."""
 KNOWN = ("0.32.",)
@@ -42,12 +45,14 @@ class _Row:
         prompt: what the student sees, as token ids.
         outputs: the completion so far; vLLM's own list, which grows.
         temperature: of the draw that follows.
+        seed: of the completion; None where the request has none.
         held: whether the student's cache has it.
     """
 
     prompt: tuple[int, ...]
     outputs: list[int]
     temperature: float
+    seed: int | None
     held: bool = False
 
 
@@ -61,10 +66,12 @@ class QStarProcessor(LogitsProcessor):
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
         if not vllm.__version__.startswith(KNOWN):
+            known = ", ".join(f"{each}x" for each in KNOWN)
             raise RuntimeError(
-                f"q* is written for vLLM {', '.join(f'{each}x' for each in KNOWN)}, this is {vllm.__version__}: "
-                "install that, or draw with --backend transformers"
+                f"q* is written for vLLM {known}, this is {vllm.__version__}: install that, or draw with "
+                "--backend transformers"
             )
+        leave_threads()
         settings: dict[str, Any] = vllm_config.additional_config[KEY]
         model = vllm_config.model_config
         self._alpha = Alpha.parse(settings["alpha"])
@@ -82,6 +89,7 @@ class QStarProcessor(LogitsProcessor):
         self._spare, self._width = slots, width
         self._decoder = Decoder(student, width, slots + 1, settings["capacity"])
         self._rows: list[_Row | None] = [None] * slots
+        self._metrics = Writer(settings["metrics"]) if settings.get("metrics") else None
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -108,7 +116,9 @@ class QStarProcessor(LogitsProcessor):
         for index, parameters, _, outputs in batch_update.added:
             prompt = (parameters.extra_args or {}).get(PROMPT)
             temperature = 1.0 if parameters.temperature == 0 else parameters.temperature
-            self._rows[index] = None if prompt is None else _Row(tuple(prompt), outputs, temperature)
+            self._rows[index] = (
+                None if prompt is None else _Row(tuple(prompt), outputs, temperature, parameters.seed)
+            )
         for source, target, direction in batch_update.moved:
             if direction is MoveDirectionality.SWAP:
                 self._copy(target, self._spare)
@@ -139,9 +149,19 @@ class QStarProcessor(LogitsProcessor):
             torch.log_softmax(each[:, : self._width].float() / temperature, dim=-1)
             for each in (student, logits[slots])
         )
-        log_q, _ = mix(log_theta, log_t, self._alpha)
+        log_q, solution = mix(log_theta, log_t, self._alpha)
+        if self._metrics:
+            self._tell(self._metrics, [row for _, row in rows], diagnostics.stack(solution))
         # vLLM divides by the temperature before it draws.
         return log_q * temperature
+
+    def _tell(self, metrics: Writer, rows: list[_Row], values: Tensor) -> None:
+        known = [index for index, row in enumerate(rows) if row.seed is not None]
+        metrics.write(
+            [int(rows[index].seed or 0) for index in known],
+            [len(rows[index].outputs) for index in known],
+            values[known].float().cpu().numpy(),
+        )
 
     def _student(self, rows: list[tuple[int, _Row]]) -> Tensor:
         """The student's logits of the leading slots, [slots, width]; those without a row mean nothing."""
@@ -172,7 +192,8 @@ class QStarProcessor(LogitsProcessor):
     def _copy(self, source: int, target: int) -> None:
         row = self._rows[source] if source < len(self._rows) else None
         if source == self._spare or (row is not None and row.held):
-            self._decoder.move(source, target)
+            # The token that was read last belongs to the sequence, but its length is told in the next step.
+            self._decoder.move(source, target, beyond=1)
 
 
 def _tokenizer(name: str) -> Any:

@@ -66,7 +66,7 @@ CAUSES: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"trust_remote_code",
+        r"trust_remote_code=True",
         Cause("the model ships code of its own", "read that code, then give --trust_remote_code"),
     ),
     (
@@ -104,6 +104,12 @@ def likely(text: str, code: int | None) -> Cause | None:
             "it was killed: usually the machine's (or the job's) memory did not suffice", "raise mem_mb"
         )
     return None
+
+
+def first_error(text: str) -> str | None:
+    """The first exception that a log names: those after it follow from it."""
+    match = re.search(r"\b\w*(?:Error|Exception): .+", text)
+    return match[0].strip()[:300] if match else None
 
 
 def shown(text: str) -> str:

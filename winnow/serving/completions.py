@@ -5,57 +5,85 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import dataclass
 
 from winnow.errors import UserError
 from winnow.generation import Block, Finished, Missing
+from winnow.qstar.diagnostics import summarize
 from winnow.records import Completion
 from winnow.serving.answers import Choice
 from winnow.serving.client import Client, Failed
-from winnow.serving.requests import asks
+from winnow.serving.mixture import Mixture
+from winnow.serving.requests import asks, prompt_seed
 
 log = logging.getLogger("generate")
 
 
-def completions(
-    block: Block,
-    missing: list[Missing],
-    client: Client,
-    most: int,
-    max_failed_fraction: float,
-    keep_ids: bool,
-) -> Generator[Finished]:
+@dataclass(frozen=True)
+class Terms:
+    """How a block is asked for.
+
+    Attributes:
+        most: completions of one request.
+        max_failed_fraction: of the block.
+        keep_ids: keep token ids.
+        mixture: of a served q*.
+    """
+
+    most: int
+    max_failed_fraction: float
+    keep_ids: bool
+    mixture: Mixture | None = None
+
+
+def completions(block: Block, missing: list[Missing], client: Client, terms: Terms) -> Generator[Finished]:
     """Yield the missing completions as they come; those that failed for good at the end, with the reason.
 
     Args:
         block: what the job draws.
         missing: what its journal lacks.
         client: asks the servers.
-        most: completions of one request.
-        max_failed_fraction: of the block.
-        keep_ids: keep token ids.
+        terms: see `Terms`.
 
     Raises:
-        UserError: more failed than that. None of them is in the journal then: the next attempt asks again.
+        UserError: too many failed. None of them is in the journal then: the next attempt asks again.
     """
     origin = {each.id: each for each in missing}
-    allowed = max_failed_fraction * len(block.prompts) * len(block.samples)
+    unfit = _unfit(missing, terms.mixture)
+    for each in missing:
+        if each.prompt.id in unfit:
+            seed = prompt_seed(block.seed, each.prompt.id, each.sample)
+            yield _completion(block, each, seed, unfit[each.prompt.id], terms), None
+    wanted = [each for each in missing if each.prompt.id not in unfit]
+    told = terms.mixture.reader() if terms.mixture else None
+    allowed = terms.max_failed_fraction * len(block.prompts) * len(block.samples)
     failed: list[Completion] = []
-    for id, seed, found in client.draw(asks(missing, block.alpha == "teacher", block.seed, most)):
-        completion = _completion(block, origin[id], seed, found, keep_ids)
-        if completion.finish_reason != "failed":
-            yield completion, None
-            continue
-        failed.append(completion)
-        if len(failed) > allowed:
-            raise _too_many(failed, allowed)
+    for id, seed, found in client.draw(asks(wanted, block.alpha != "policy", block.seed, terms.most)):
+        completion = _completion(block, origin[id], seed, found, terms)
+        if completion.finish_reason == "failed":
+            failed.append(completion)
+            if len(failed) > allowed:
+                raise _too_many(failed, allowed)
+        else:
+            values = told.take(seed, found.tokens) if told and isinstance(found, Choice) else None
+            yield completion, None if values is None else summarize(values)
     if failed:
         log.warning("%d completions failed; the ledger has them. %s", len(failed), _reasons(failed))
     for completion in failed:
         yield completion, None
 
 
+def _unfit(missing: list[Missing], mixture: Mixture | None) -> dict[str, Failed]:
+    """Prompts that the student has no room for; whether the server has, it says itself."""
+    if mixture is None:
+        return {}
+    prompts = {each.prompt.id: each.prompt for each in missing}
+    reasons = {id: mixture.too_long(prompt) for id, prompt in prompts.items()}
+    return {id: Failed("prompt_too_long", reason) for id, reason in reasons.items() if reason}
+
+
 def _completion(
-    block: Block, missing: Missing, seed: int, found: Choice | Failed, keep_ids: bool
+    block: Block, missing: Missing, seed: int, found: Choice | Failed, terms: Terms
 ) -> Completion:
     drawn = found if isinstance(found, Choice) else None
     return Completion(
@@ -65,16 +93,21 @@ def _completion(
         seed=seed,
         text=drawn.text if drawn else "",
         finish_reason=found.finish_reason if isinstance(found, Choice) else found.reason,
-        prompt_tokens=drawn.prompt_tokens if drawn else 0,
+        prompt_tokens=_prompt_tokens(missing, drawn, terms.mixture) if drawn else 0,
         completion_tokens=drawn.tokens if drawn else 0,
         step=block.step,
         alpha=block.alpha,
         model=block.model,
         teacher=block.teacher,
-        token_ids=drawn.token_ids if drawn and keep_ids else None,
+        token_ids=drawn.token_ids if drawn and terms.keep_ids else None,
         reasoning=drawn.reasoning if drawn else None,
         detail=found.detail if isinstance(found, Failed) else None,
     )
+
+
+def _prompt_tokens(missing: Missing, drawn: Choice, mixture: Mixture | None) -> int:
+    # Of q* the student's, as in process; the server counts the teacher's.
+    return len(mixture.student.prompt(missing.prompt)) if mixture else drawn.prompt_tokens
 
 
 def _too_many(failed: list[Completion], allowed: float) -> UserError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib.util
 import os
 import shlex
@@ -11,15 +10,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from winnow.errors import UserError
 from winnow.lora import base_of
 from winnow.manifest import resolve
-from winnow.qstar.parameters import SamplingParameters
 from winnow.serving.client import Client, Limits
 from winnow.serving.discovery import endpoint_at
 from winnow.serving.endpoint import Endpoint
-from winnow.serving.requests import body
+from winnow.serving.mixture import Mixture
+from winnow.serving.requests import Ask
 from winnow.serving.server import HOST, Launch, Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,21 +29,25 @@ DTYPES = ("float16", "bfloat16", "float32")
 
 @contextmanager
 def client_from_flags(
-    arguments: argparse.Namespace, model: str, parameters: SamplingParameters, devices: Sequence[str]
+    arguments: argparse.Namespace,
+    model: str,
+    make: Callable[[Ask, Endpoint], dict[str, Any]],
+    devices: Sequence[str],
+    mixture: Mixture | None = None,
 ) -> Iterator[Client]:
     """A client of the servers that the flags name, or of one that lives as long as this is entered.
 
     Args:
-        arguments: of `add_serving_flags`, and --dtype, --output, --image_root, --trust_remote_code.
+        arguments: of `add_serving_flags`, and --dtype, --output, --trust_remote_code.
         model: as the user named it.
-        parameters: how to draw.
+        make: the request of an ask.
         devices: the GPUs of the job.
+        mixture: for q*.
 
     Raises:
         UserError: no such server, or one that does not start.
     """
     limits = Limits(arguments.concurrency, arguments.max_retries, arguments.request_timeout)
-    make = functools.partial(body, parameters=parameters, image_root=Path(arguments.image_root))
     urls = arguments.base_url
     if arguments.skip_vllm_launch:
         urls = [*urls, f"http://{HOST}:{arguments.model_port or 8000}/v1"]
@@ -51,7 +55,8 @@ def client_from_flags(
         yield Client([_running(url, arguments.served_model_name) for url in urls], make, limits)
         return
     log_file = arguments.vllm_log or arguments.output.with_name(f"{arguments.output.stem}_vllm.log")
-    with Server(_launch(arguments, model, len(devices)), log_file, arguments.server_timeout) as server:
+    launch = _launch(arguments, model, len(devices), mixture)
+    with Server(launch, log_file, arguments.server_timeout) as server:
         yield Client([server.endpoint], make, limits)
 
 
@@ -61,7 +66,7 @@ def _running(url: str, name: str | None) -> Callable[[], Endpoint | None]:
     return lambda: found
 
 
-def _launch(arguments: argparse.Namespace, model: str, gpus: int) -> Launch:
+def _launch(arguments: argparse.Namespace, model: str, gpus: int, mixture: Mixture | None) -> Launch:
     root, _ = resolve(model)
     if base_of(root):
         raise UserError(
@@ -97,10 +102,12 @@ def _launch(arguments: argparse.Namespace, model: str, gpus: int) -> Launch:
         arguments=[
             *(f"--{name}={value}" for name, value in own.items() if value is not None),
             *(["--trust-remote-code"] if arguments.trust_remote_code else []),
+            *(mixture.arguments() if mixture else []),
             *shlex.split(arguments.vllm_args),
         ],
         python=arguments.vllm_python or _python(),
         port=arguments.model_port,
+        environment=mixture.environment() if mixture else {},
     )
 
 

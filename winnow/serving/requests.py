@@ -6,13 +6,16 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from winnow.errors import UserError
 from winnow.images import file_type, in_parts, located
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Message, Prompt, completion_seed
 from winnow.serving.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from winnow.serving.mixture import Mixture
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,13 @@ def _ask(group: Sequence[tuple[Prompt, int, str]], teacher: bool, run_seed: int)
     )
 
 
-def body(ask: Ask, endpoint: Endpoint, parameters: SamplingParameters, image_root: Path) -> dict[str, Any]:
+def body(
+    ask: Ask,
+    endpoint: Endpoint,
+    parameters: SamplingParameters,
+    image_root: Path,
+    mixture: Mixture | None = None,
+) -> dict[str, Any]:
     """The request of an ask, as JSON; images are read here, when it is sent.
 
     Args:
@@ -87,6 +96,7 @@ def body(ask: Ask, endpoint: Endpoint, parameters: SamplingParameters, image_roo
         endpoint: where.
         parameters: how.
         image_root: the folder of the prompts' images.
+        mixture: of a served q*.
 
     Raises:
         UserError: an image that cannot be shown.
@@ -102,6 +112,8 @@ def body(ask: Ask, endpoint: Endpoint, parameters: SamplingParameters, image_roo
             "0: OpenAI's interface has no top_k",
             "leave --top_k out",
         )
+    # As in the engine, a completion ends where the context does; asked for more, vLLM refuses.
+    new_tokens = min(parameters.max_new_tokens, endpoint.context or parameters.max_new_tokens)
     return {
         "model": endpoint.model,
         "messages": shown(ask.prompt, ask.messages, image_root),
@@ -109,10 +121,10 @@ def body(ask: Ask, endpoint: Endpoint, parameters: SamplingParameters, image_roo
         "seed": ask.seed,
         "temperature": parameters.temperature,
         "top_p": parameters.top_p,
-        # As in the engine, a completion ends where the context does; asked for more, vLLM refuses.
-        "max_tokens": min(parameters.max_new_tokens, endpoint.context or parameters.max_new_tokens),
+        "max_tokens": new_tokens,
         **({"stop": list(parameters.stop)} if parameters.stop else {}),
         **own,
+        **(mixture.request(ask.prompt, new_tokens) if mixture else {}),
     }
 
 

@@ -198,11 +198,12 @@ class Server:
         code = self._process.poll()
         text = causes.tail(self._log, self._began)
         cause = causes.likely(text, code)
+        said = cause.name if cause else causes.first_error(text)
         ended = f"did not answer within {self._patience:.0f} s" if code is None else f"ended with code {code}"
         error = UserError(
             f"vLLM for {self._launch.model}",
             f"the server {ended}"
-            + (f": {cause.name}" if cause else "")
+            + (f": {said}" if said else "")
             + f"; the last lines of {self._log}:\n{causes.shown(text)}",
             "a server that answers /health",
             cause.mend if cause else "read the log; the first error in it led to the rest",
