@@ -69,9 +69,13 @@ class Mixture:
         ]
 
     def environment(self) -> dict[str, str]:
-        """In which vLLM's process finds the processor."""
+        """In which vLLM's process finds the processor, and has its interface."""
         inherited = os.environ.get("PYTHONPATH")
-        return {"PYTHONPATH": os.pathsep.join([str(ROOT), *([inherited] if inherited else [])])}
+        return {
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *([inherited] if inherited else [])]),
+            # The second runner, which vLLM prefers on GPUs, has another interface for processors.
+            "VLLM_USE_V2_MODEL_RUNNER": "0",
+        }
 
     def request(self, prompt: Prompt, new_tokens: int) -> dict[str, Any]:
         """What a request has besides the teacher's messages."""
