@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from pathlib import Path
 
 import orjson
 import pytest
+from marked import Marked
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = ROOT / "tests/unit/stand_in"
@@ -55,40 +55,26 @@ def check(output: Path) -> list[dict[str, object]]:
     return rows
 
 
-def running(mark: str) -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"MARK={mark}".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_half_way_it_asks_for_the_rest_alone(number: signal.Signals, tmp_path: Path) -> None:
-    output, mark = tmp_path / "out.jsonl", uuid.uuid4().hex
+    output, marked = tmp_path / "out.jsonl", Marked()
     journal = tmp_path / "out.jsonl.partial"
-    process = generate(output, "--concurrency", "2", mark=mark, STAND_IN="slow")
+    process = generate(output, "--concurrency", "2", mark=marked.mark, STAND_IN="slow")
     while not journal.exists() or journal.read_bytes().count(b"\n") < 9:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    end = time.monotonic() + 20
-    while running(mark) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert running(mark) == []
+    assert marked.gone()
     if number == signal.SIGTERM:
         assert process.returncode == 75, said
         assert "what is finished is kept" in said
         assert "Traceback" not in said
     kept = journal.read_bytes().count(b"\n") - 1
     assert 8 <= kept < COUNT * N
-    said = done(generate(output, "--concurrency", "8", mark=mark))
+    said = done(generate(output, "--concurrency", "8", mark=marked.mark))
     assert f"resumed {kept} of {COUNT * N} completions" in said
-    assert running(mark) == []
+    assert marked.gone()
     rows = check(output)
     undisturbed = tmp_path / "undisturbed" / "out.jsonl"
     done(generate(undisturbed, "--concurrency", "3"))
@@ -119,11 +105,11 @@ def test_a_real_vllm(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
     common = ["--vllm_python", str(python), "--max_model_len", "128", "--max_new_tokens", "48",
               "--vllm_args=--enforce-eager", "--save_token_ids"]  # fmt: skip
-    mark = uuid.uuid4().hex
-    process = generate(tmp_path / "a.jsonl", *common, mark=mark, **environment)
+    marked = Marked()
+    process = generate(tmp_path / "a.jsonl", *common, mark=marked.mark, **environment)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said + (tmp_path / "a_vllm.log").read_text()[-3000:]
-    assert running(mark) == []
+    assert marked.gone()
     served = [orjson.loads(line) for line in (tmp_path / "a.jsonl").read_bytes().splitlines()]
     in_process = tmp_path / "b.jsonl"
     done(generate(in_process, *common, "--backend", "transformers"))

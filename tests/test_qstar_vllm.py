@@ -11,9 +11,6 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-
-sys.path.append(str(Path(__file__).parent / "unit"))
-
 from bisection import bisect, mixture, roots_function
 from transforms import direct, kolmogorov_smirnov, transform
 
