@@ -175,13 +175,14 @@ def main(arguments: argparse.Namespace) -> None:
         if arguments.backend == "vllm"
         else functools.partial(_draw, arguments, block, load)
     )
+    elsewhere = arguments.backend == "vllm" and (arguments.base_url or arguments.skip_vllm_launch)
     attempt = Attempt(arguments.attempts, *COMPLETION_FIGURES)
     attempt.add(total=len(prompts) * arguments.num_rollout)
     try:
         with (
             told_of_the_end(arguments.deadline),
             Journal(arguments.output, header, counting(attempt)) as journal,
-            _gpus(arguments.device, count) as devices,
+            _gpus("cpu" if elsewhere else arguments.device, count) as devices,
             attempt.holding(len(devices)),
         ):
             generate(block, journal, lambda missing: draw(devices, missing))

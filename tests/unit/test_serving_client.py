@@ -104,14 +104,16 @@ def test_any_mixture_of_faults(data: st.DataObject) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_survived_and_named_where_it_stays(fault: str) -> None:
     work = wanted(2, 3)
+    # Only a hang has to wait for it.
+    timeout = 0.5 if fault == "hang" else 30.0
     with FaultServer(lambda request, before: fault if before < 2 else None) as server:
-        found = draw([server], work, Limits(2, 3, 0.2))
+        found = draw([server], work, Limits(2, 3, timeout))
     check(found, work)
     assert all(isinstance(outcome, Choice) for _, outcome in found.values())
     if fault == "fewer choices":
         return
     with FaultServer(lambda request, before: fault) as server:
-        found = draw([server], work, Limits(2, 2, 0.2))
+        found = draw([server], work, Limits(2, 2, timeout))
     check(found, work)
     details = {outcome.detail for _, outcome in found.values()}
     assert len(details) == 1
@@ -126,13 +128,13 @@ def test_nobody_waits_for_a_slow_one_and_no_more_are_in_flight_than_allowed() ->
     def script(request: dict[str, Any], before: int) -> str | None:
         return "hang" if "question 0" in request["messages"][-1]["content"] else None
 
-    with FaultServer(script, delay=0.01) as server:
+    with FaultServer(script, delay=0.02) as server:
         found = draw([server], work[2:], Limits(4, 0))
         assert server.most == 4
         order = []
         endpoint = Endpoint(server.base_url, "secret", "the-model")
         client = Client(
-            [lambda: endpoint], lambda ask, to: body(ask, to, PARAMETERS, Path()), Limits(2, 0, 0.6)
+            [lambda: endpoint], lambda ask, to: body(ask, to, PARAMETERS, Path()), Limits(2, 0, 3.0)
         )
         for completion, _, _ in client.draw(asks(work, False, 5, 2)):
             order.append(completion)
@@ -167,6 +169,17 @@ def test_a_list_of_servers_shares_the_load() -> None:
     with FaultServer() as one, FaultServer() as other:
         check(draw([one, other], work, Limits(3), 2), work)
     assert {len(one.requests), len(other.requests)} == {4, 5}
+
+
+def test_what_a_dead_server_does_not_answer_is_asked_of_the_others() -> None:
+    work = wanted(6, 2)
+    with FaultServer() as dead:
+        pass
+    with FaultServer(lambda request, before: "500") as broken, FaultServer() as sound:
+        found = draw([dead, broken, sound], work, Limits(3, 1), 2)
+    check(found, work)
+    assert all(isinstance(outcome, Choice) for _, outcome in found.values())
+    assert len(sound.requests) == 6
 
 
 @pytest.mark.parametrize(
@@ -210,4 +223,4 @@ def test_a_reader_who_leaves_early_leaves_no_thread_behind() -> None:
         next(drawn)
         drawn.close()
         assert not [thread for thread in threading.enumerate() if thread.name == "client"]
-    assert threading.active_count() == before
+    assert threading.active_count() <= before

@@ -50,8 +50,14 @@ def test_it_comes_up_for_its_job_alone_and_leaves_nothing_behind(marked: Marked,
             assert endpoint.key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         with pytest.raises(UserError, match="the key is refused"):
             endpoint_at(endpoint.base_url, "another")
-        with pytest.raises(UserError, match="it serves the-model, not 'the-modle'"):
+        with pytest.raises(UserError, match="it serves the-model, not the-modle") as error:
             endpoint_at(endpoint.base_url, endpoint.key, "the-modle")
+        assert "did you mean 'the-model'?" in error.value.mend
+        # Without a name, the model that is asked for has to be the one that is served.
+        assert endpoint_at(endpoint.base_url, endpoint.key, model="org/the-model").model == "the-model"
+        assert endpoint_at(endpoint.base_url, endpoint.key, model="/models/m").model == "the-model"
+        with pytest.raises(UserError, match="it serves the-model, not org/another"):
+            endpoint_at(endpoint.base_url, endpoint.key, model="org/another")
     assert marked.gone(1.0)
     assert "--dtype=float32" in (tmp_path / "logs" / "m_vllm.log").read_text()
     with pytest.raises(UserError, match="no server answers"):
@@ -122,6 +128,39 @@ def test_a_free_port_that_was_taken_meanwhile(
         assert ports == []
 
 
+def test_a_port_in_use_is_refused_before_anything_is_started(marked: Marked, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        given = Launch(Path("/m"), "m", port=port, environment={"MARK": marked.mark})
+        with (
+            pytest.raises(UserError, match=f"port {port}: it cannot be listened on") as error,
+            Server(given, tmp_path / "log"),
+        ):
+            pass
+    assert "--skip_vllm_launch" in error.value.mend
+    assert not (tmp_path / "log").exists()
+
+
+def test_what_ends_the_watching_is_told_to_who_asks(
+    marked: Marked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(launch(marked), tmp_path / "log") as server:
+
+        def full(*_: object) -> None:
+            raise OSError("No space left on device")
+
+        monkeypatch.setattr(Server, "_spawn", full)
+        os.kill(marked.server(), signal.SIGKILL)
+        end = time.monotonic() + 20
+        with pytest.raises(OSError, match="No space left"):
+            while time.monotonic() < end:
+                server.endpoint()
+                time.sleep(0.05)
+    assert marked.gone(1.0)
+
+
 def test_a_server_that_dies_is_started_again_and_nothing_is_lost(marked: Marked, tmp_path: Path) -> None:
     given = launch(marked, STAND_IN="crash-9", STAND_IN_LIVES=str(tmp_path / "lives"))
     work = [
@@ -134,7 +173,8 @@ def test_a_server_that_dies_is_started_again_and_nothing_is_lost(marked: Marked,
         client = Client(
             [server.endpoint],
             lambda ask, endpoint: body(ask, endpoint, SamplingParameters(), Path()),
-            Limits(4, 1),
+            # No retry of the HTTP client is needed: the death is noticed.
+            Limits(4, 0),
         )
         for completion, seed, outcome in client.draw(asks(work, False, 1, 3)):
             assert completion not in found
@@ -165,12 +205,12 @@ def test_a_server_that_dies_too_often_ends_the_job(marked: Marked, tmp_path: Pat
 def test_a_hung_server_is_started_again(
     marked: Marked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "CHECK_SECONDS", 0.3)
-    monkeypatch.setattr(server_module, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(server_module, "CHECK_SECONDS", 1.0)
+    monkeypatch.setattr(server_module, "SILENT_SECONDS", 3.0)
     monkeypatch.setattr(server_module, "GRACE_SECONDS", 0.5)
     with Server(launch(marked), tmp_path / "log") as server:
         os.kill(marked.server(), signal.SIGSTOP)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while (endpoint := server.endpoint()) is None or endpoint.life == 0:
             assert time.monotonic() < end
             time.sleep(0.05)

@@ -75,8 +75,9 @@ class QStarProcessor(LogitsProcessor):
         settings: dict[str, Any] = vllm_config.additional_config[KEY]
         model = vllm_config.model_config
         self._alpha = Alpha.parse(settings["alpha"])
-        student = load(settings["student"], settings["dtype"], str(device), False)
-        tokenizer = _tokenizer(model.tokenizer)
+        trusted = bool(settings.get("trust_remote_code"))
+        student = load(settings["student"], settings["dtype"], str(device), trusted)
+        tokenizer = _tokenizer(model.tokenizer, trusted)
         width = common_width(
             token_map(student.tokenizer),
             token_map(tokenizer),
@@ -196,7 +197,7 @@ class QStarProcessor(LogitsProcessor):
             self._decoder.move(source, target, beyond=1)
 
 
-def _tokenizer(name: str) -> Any:
+def _tokenizer(name: str, trusted: bool) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(name)
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=trusted)

@@ -66,7 +66,7 @@ CAUSES: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"trust_remote_code=True",
+        r"argument .?trust_remote_code=True",
         Cause("the model ships code of its own", "read that code, then give --trust_remote_code"),
     ),
     (

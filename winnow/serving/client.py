@@ -8,6 +8,7 @@ import queue
 import random
 import re
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 """Seconds before an answer that was none is asked for again; doubled each time, with jitter. The HTTP client
 has the same for refusals, resets, timeouts, 408, 409, 429 and 5xx, and waits as long as Retry-After says."""
 POLL_SECONDS = 0.25
-TOO_LONG = re.compile(r"context length|maximum model length|max_model_len", re.IGNORECASE)
+NOTICE_SECONDS = 2.0
+"""In which the death of a server is noticed by whoever watches it."""
+TOO_LONG = re.compile(r"context length|maximum model length", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Limits:
 
     Attributes:
         requests: asks in flight at a time.
-        max_retries: of each request, by the HTTP client; and of answers that are none.
+        max_retries: of each request at an endpoint, by the HTTP client; and of answers that are none.
         timeout: seconds for one answer.
     """
 
@@ -63,12 +66,13 @@ class Limits:
 
 
 class Client:
-    """Asks endpoints in turn.
+    """Asks endpoints in turn; what fails at one of them is asked of the others.
 
     Args:
         endpoints: functions that give the endpoints as they are now, None while a server is starting.
         body: makes the request of an ask for an endpoint; called in a thread.
         limits: see `Limits`.
+        takes_n: whether the servers tell the tokens of each of several choices, as vLLM does.
     """
 
     def __init__(
@@ -76,8 +80,9 @@ class Client:
         endpoints: Sequence[Callable[[], Endpoint | None]],
         body: Callable[[Ask, Endpoint], dict[str, Any]],
         limits: Limits,
+        takes_n: bool = True,
     ) -> None:
-        self._endpoints, self._body, self._limits = endpoints, body, limits
+        self._endpoints, self._body, self._limits, self.takes_n = endpoints, body, limits, takes_n
         self._clients: dict[Endpoint, openai.AsyncOpenAI] = {}
         self._turn = 0
 
@@ -111,6 +116,8 @@ class Client:
             except BaseException as error:
                 # Raised again by whoever reads.
                 found.put(_first(error))
+            finally:
+                started.set()
 
         worker = threading.Thread(target=thread, name="client", daemon=True)
         worker.start()
@@ -121,9 +128,10 @@ class Client:
                 yield each
         finally:
             started.wait()
-            with suppress(RuntimeError):
-                # The loop may have ended by itself.
-                stop[0]()
+            for end in stop:
+                with suppress(RuntimeError):
+                    # The loop may have ended by itself.
+                    end()
             worker.join()
 
     @asynccontextmanager
@@ -160,32 +168,50 @@ class Client:
             waiting += [now.only(index) for index in range(len(now)) if index not in given]
 
     async def _answer(self, ask: Ask) -> list[Choice] | Failed:
-        """What an endpoint says to an ask; each try goes to the next one."""
-        unusable, wait = 0, FIRST_WAIT
-        while True:
-            number = self._turn = (self._turn + 1) % len(self._endpoints)
+        """What the endpoints say to an ask."""
+        unusable, wait, problem = 0, FIRST_WAIT, ""
+        left = set(range(len(self._endpoints)))
+        while left:
+            number = self._next(left)
             endpoint = await self._now(number)
             try:
                 return read(await self._post(endpoint, ask), len(ask))
             except openai.APIStatusError as error:
                 if failed := _permanent(error, endpoint):
                     return failed
-                problem = f"status {error.status_code}: {_said(error)}"
+                problem = f"{endpoint.base_url}: status {error.status_code}: {_said(error)}"
             except openai.APIConnectionError as error:
-                problem = f"{type(error).__name__}: {error.__cause__ or error}"
+                problem = f"{endpoint.base_url}: {type(error).__name__}: {error.__cause__ or error}"
             except Unusable as error:
                 unusable += 1
-                problem = f"an answer that is none: {error}"
-                if unusable <= self._limits.max_retries:
-                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-                    wait = min(2 * wait, LONGEST_WAIT)
-                    continue
+                problem = f"{endpoint.base_url}: an answer that is none, {unusable} times: {error}"
+                if unusable > self._limits.max_retries:
+                    break
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                wait = min(2 * wait, LONGEST_WAIT)
+                continue
             except UserError as error:
                 # An image of this prompt, say: the others can still be drawn.
                 return Failed("failed", str(error).replace("\n", ";"))
-            if (await self._now(number)).life == endpoint.life:
-                return Failed("failed", f"{problem} (the last of {self._limits.max_retries + 1} times)")
-            log.info("%s: sent again, to the server that was started anew", ask.ids[0])
+            if await self._started_anew(number, endpoint):
+                log.info("%s: sent again, to the server that was started anew", ask.ids[0])
+            else:
+                left.discard(number)
+        return Failed("failed", problem)
+
+    def _next(self, left: set[int]) -> int:
+        """The endpoint whose turn it is, among those that are left."""
+        self._turn += 1
+        return sorted(left)[self._turn % len(left)]
+
+    async def _started_anew(self, number: int, endpoint: Endpoint) -> bool:
+        """Whether the server that failed has died, and another stands in its place."""
+        end = time.monotonic() + NOTICE_SECONDS
+        while (now := await self._now(number)).life == endpoint.life:
+            if not endpoint.watched or time.monotonic() > end:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return now.life != endpoint.life
 
     async def _now(self, number: int) -> Endpoint:
         while (endpoint := self._endpoints[number]()) is None:

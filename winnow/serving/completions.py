@@ -114,7 +114,7 @@ def _too_many(failed: list[Completion], allowed: float) -> UserError:
     return UserError(
         f"completion {failed[-1].id}",
         f"{len(failed)} completions have failed. {_reasons(failed)}",
-        f"at most {allowed:.0f} (--max_failed_fraction)",
+        f"at most {int(allowed)} (--max_failed_fraction)",
         "see the server's log; what is finished is kept, the same command asks for the rest again",
     )
 

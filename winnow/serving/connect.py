@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import os
 import shlex
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from winnow.devices import VISIBLE
 from winnow.errors import UserError
 from winnow.lora import base_of
 from winnow.manifest import resolve
@@ -52,7 +54,11 @@ def client_from_flags(
     if arguments.skip_vllm_launch:
         urls = [*urls, f"http://{HOST}:{arguments.model_port or 8000}/v1"]
     if urls:
-        yield Client([_running(url, arguments.served_model_name) for url in urls], make, limits)
+        # A server that asks for no key takes any.
+        key = os.getenv("OPENAI_API_KEY", "none")
+        found = [endpoint_at(url, key, arguments.served_model_name, model) for url in urls]
+        current = [functools.partial(_as_found, endpoint) for endpoint in found]
+        yield Client(current, make, limits, all(endpoint.vllm for endpoint in found))
         return
     log_file = arguments.vllm_log or arguments.output.with_name(f"{arguments.output.stem}_vllm.log")
     launch = _launch(arguments, model, len(devices), mixture)
@@ -60,10 +66,8 @@ def client_from_flags(
         yield Client([server.endpoint], make, limits)
 
 
-def _running(url: str, name: str | None) -> Callable[[], Endpoint | None]:
-    # A server that asks for no key takes any.
-    found = endpoint_at(url, os.getenv("OPENAI_API_KEY", "none"), name)
-    return lambda: found
+def _as_found(endpoint: Endpoint) -> Endpoint:
+    return endpoint
 
 
 def _launch(arguments: argparse.Namespace, model: str, gpus: int, mixture: Mixture | None) -> Launch:
@@ -102,13 +106,21 @@ def _launch(arguments: argparse.Namespace, model: str, gpus: int, mixture: Mixtu
         arguments=[
             *(f"--{name}={value}" for name, value in own.items() if value is not None),
             *(["--trust-remote-code"] if arguments.trust_remote_code else []),
+            # On CPU, vLLM 0.32 fails on a prompt with a seed that it reads in parts.
+            *([] if gpus else ["--no-enable-chunked-prefill"]),
             *(mixture.arguments() if mixture else []),
             *shlex.split(arguments.vllm_args),
         ],
         python=arguments.vllm_python or _python(),
         port=arguments.model_port,
-        environment=mixture.environment() if mixture else {},
+        environment={**_device(arguments.device), **(mixture.environment() if mixture else {})},
     )
+
+
+def _device(name: str) -> dict[str, str]:
+    """A GPU that the user named is the only one that the server sees."""
+    kind, _, index = name.partition(":")
+    return {VISIBLE: index} if kind == "cuda" and index else {}
 
 
 def _python() -> str:

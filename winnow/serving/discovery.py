@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import openai
+from openai.types import Model
 
 from winnow.errors import UserError, closest
 from winnow.serving.endpoint import Endpoint
@@ -10,14 +14,15 @@ from winnow.serving.endpoint import Endpoint
 PATIENCE_SECONDS = 10.0
 
 
-def endpoint_at(base_url: str, key: str, name: str | None = None, life: int = 0) -> Endpoint:
+def endpoint_at(base_url: str, key: str, name: str | None = None, model: str | None = None) -> Endpoint:
     """The endpoint of a running server, after a look at its list of models.
 
     Args:
         base_url: with its version.
         key: what it asks for.
-        name: the model that is wanted; None takes the only one there is.
-        life: see `Endpoint`.
+        name: under which the model is served; None finds it by `model`.
+        model: a directory or hub name: the server has to have it under this name, or its last part, or to
+            have read it from there.
 
     Raises:
         UserError: nobody answers, the key is refused, or the model is not among those that it serves.
@@ -52,17 +57,31 @@ def endpoint_at(base_url: str, key: str, name: str | None = None, life: int = 0)
             "an OpenAI-compatible server",
             "give the base URL with its version, as http://host:8000/v1",
         ) from None
-    if name is None and len(models) == 1:
-        name = next(iter(models))
-    if name not in models:
+    wanted = name or _name_of(model or "", models)
+    if wanted not in models:
         raise UserError(
             base_url,
-            f"it serves {', '.join(models) or 'nothing'}" + ("" if name is None else f", not {name!r}"),
-            "one model, or the one that is named" if name is None else repr(name),
-            "give --served_model_name" + ("" if name is None else closest(name, models)),
+            f"it serves {', '.join(models) or 'nothing'}, not {name or model}",
+            f"the model {name or model}",
+            "start a server of it, or name what is served if it is the same (--served_model_name)"
+            + closest(name or "", models),
         )
-    found = models[name]
+    found = models[wanted]
     context = (found.model_extra or {}).get("max_model_len")
     return Endpoint(
-        base_url, key, name, life, found.owned_by == "vllm", context if isinstance(context, int) else None
+        base_url,
+        key,
+        wanted,
+        vllm=found.owned_by == "vllm",
+        context=context if isinstance(context, int) else None,
     )
+
+
+def _name_of(model: str, models: Mapping[str, Model]) -> str | None:
+    """Under which name a server has a model."""
+    path = Path(model)
+    names = {model, path.name, str(path.resolve())}
+    for id, served in models.items():
+        if {id, (served.model_extra or {}).get("root")} & names:
+            return id
+    return None

@@ -16,6 +16,7 @@ class Endpoint:
         model: the served model's name.
         life: which start of the server it is; a request that failed is worth sending again to a later one.
         vllm: whether it knows vLLM's own keys.
+        watched: whether somebody starts it again when it dies.
         context: tokens that a prompt and its completion may have together; None where it does not tell.
     """
 
@@ -25,6 +26,7 @@ class Endpoint:
     life: int = 0
     vllm: bool = True
     context: int | None = None
+    watched: bool = False
 
     @property
     def loopback(self) -> bool:

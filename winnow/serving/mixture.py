@@ -61,6 +61,7 @@ class Mixture:
             "dtype": self.dtype,
             "capacity": self.capacity,
             "metrics": str(self.folder),
+            "trust_remote_code": self.student.trust_remote_code,
         }
         return [
             f"--logits-processors={PROCESSOR}",

@@ -17,6 +17,9 @@ from winnow.serving.endpoint import Endpoint
 if TYPE_CHECKING:
     from winnow.serving.mixture import Mixture
 
+NEUTRAL = {"min_p": 0.0, "repetition_penalty": 1.0}
+"""What a server would else take from the model's generation_config.json."""
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -104,7 +107,7 @@ def body(
     own: dict[str, Any] = {}
     if endpoint.vllm:
         # Without them, tokens of one choice could not be told from those of the others.
-        own = {"return_token_ids": True, "top_k": parameters.top_k or -1}
+        own = {"return_token_ids": True, "top_k": parameters.top_k or -1, **NEUTRAL}
     elif parameters.top_k:
         raise UserError(
             "--top_k",
@@ -155,5 +158,10 @@ def data_url(file: Path, where: str) -> str:
     Raises:
         UserError: its content is no image of a kind that servers take.
     """
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(
+            where, f"{file} cannot be read: {error.strerror}", "an image file", "replace it"
+        ) from None
     return f"data:{file_type(content, file, where)};base64,{base64.b64encode(content).decode()}"

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,6 +33,8 @@ HOST = "127.0.0.1"
 POLL_SECONDS = 0.25
 TOLD_SECONDS = 30.0
 """Between two lines that say that a server is still starting."""
+PORTS = 5
+"""Tried at most, where one that was free is taken a moment later."""
 GRACE_SECONDS = 10.0
 """For a server to end by itself."""
 CHECK_SECONDS, SILENT_SECONDS = 5.0, 120.0
@@ -93,7 +95,8 @@ class Server:
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._life, self._began = -1, 0
-        self._failure: UserError | None = None
+        self._pipe: int | None = None
+        self._failure: Exception | None = None
         self._endpoint: Endpoint | None = None
         self._up, self._over = threading.Event(), threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="serving", daemon=True)
@@ -103,12 +106,14 @@ class Server:
         start = time.monotonic()
         try:
             self._start()
+            seconds = time.monotonic() - start
+            log.info("%s is up after %.0f s; its log: %s", self._launch.name, seconds, self._log)
+            self._up.set()
+            self._watcher.start()
         except BaseException:
+            self._over.set()
             self._stop()
             raise
-        log.info("%s is up after %.0f s; its log: %s", self._launch.name, time.monotonic() - start, self._log)
-        self._up.set()
-        self._watcher.start()
         return self
 
     def __exit__(
@@ -136,23 +141,25 @@ class Server:
 
     def _start(self) -> None:
         """Start it and wait for its health."""
-        while True:
+        for left in reversed(range(PORTS)):
             self._port = self._launch.port or free_port()
+            if self._launch.port:
+                _check_free(self._port)
             self._spawn()
             if self._healthy():
-                base_url = f"http://{HOST}:{self._port}/v1"
-                self._endpoint = endpoint_at(base_url, self._key, self._launch.name, self._life)
+                found = endpoint_at(f"http://{HOST}:{self._port}/v1", self._key, self._launch.name)
+                self._endpoint = replace(found, life=self._life, watched=True)
                 return
             failure, another_port = self._diagnosis()
             self._stop()
             # A port that was free a moment ago may be taken by now.
-            if not (another_port and self._launch.port is None):
+            if not (left and another_port and self._launch.port is None):
                 raise failure
             log.warning("port %d was taken meanwhile; trying another one", self._port)
 
     def _spawn(self) -> None:
         self._life += 1
-        read, write = os.pipe()
+        read, self._pipe = os.pipe()
         try:
             with self._log.open("ab") as file:
                 file.write(f"==== {' '.join(self._launch.command(self._port))}\n".encode())
@@ -172,7 +179,6 @@ class Server:
                 )
         finally:
             os.close(read)
-        self._pipe = write
 
     def _healthy(self) -> bool:
         """Wait until it answers; False when it died or took too long."""
@@ -211,14 +217,22 @@ class Server:
         return error, cause is not None and cause.port
 
     def _stop(self) -> None:
-        if self._process is None:
-            return
         # The guard sees the end of the pipe and stops all that the server has started.
-        os.close(self._pipe)
-        self._process.wait()
-        self._process = None
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
 
     def _watch(self) -> None:
+        try:
+            self._keep_up()
+        except Exception as error:
+            # A full disk, say. Whoever asks for the endpoint is told; else all would wait for ever.
+            self._failure = error
+
+    def _keep_up(self) -> None:
         """Start it again when it dies or hangs, a few times."""
         heard = looked = time.monotonic()
         while not self._over.wait(POLL_SECONDS):
@@ -256,6 +270,21 @@ class Server:
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        # As servers do: a port whose last connections are not forgotten yet is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"port {port}",
+                f"it cannot be listened on ({error.strerror})",
+                "a free port",
+                "leave --model_port out: one is chosen; or use the server that is there: --skip_vllm_launch",
+            ) from None
 
 
 def healthy(address: str, timeout: float = 2.0) -> bool:

@@ -47,9 +47,10 @@ def served(
             body, parameters=parameters, image_root=Path(arguments.image_root), mixture=mixture
         )
         with client_from_flags(arguments, str(teacher or theta), make, devices, mixture) as client:
-            terms = Terms(
-                arguments.num_rollout, arguments.max_failed_fraction, arguments.save_token_ids, mixture
-            )
+            # vLLM refuses several samples at T = 0, which are all the same.
+            together = client.takes_n and parameters.temperature > 0
+            most = arguments.num_rollout if together else 1
+            terms = Terms(most, arguments.max_failed_fraction, arguments.save_token_ids, mixture)
             yield from completions(block, missing, client, terms)
 
 

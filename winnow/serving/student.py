@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from winnow.errors import UserError
+from winnow.lora import base_of
 from winnow.manifest import resolve
 from winnow.records import Prompt
 
@@ -22,6 +23,7 @@ class Student:
         root: its directory.
         context: the longest sequence, in tokens.
         eos_ids: ids that end a completion for it.
+        trust_remote_code: as given.
 
     Raises:
         UserError: no chat template, or an image model.
@@ -29,6 +31,14 @@ class Student:
 
     def __init__(self, model: str, trust_remote_code: bool) -> None:
         self.root, _ = resolve(model)
+        if base_of(self.root):
+            raise UserError(
+                model,
+                "a LoRA adapter as the student of a served q*",
+                "a whole model, for --backend vllm",
+                "merge it into its base, or draw with --backend transformers",
+            )
+        self.trust_remote_code = trust_remote_code
         config = AutoConfig.from_pretrained(self.root, trust_remote_code=trust_remote_code)
         if getattr(config, "vision_config", None) is not None:
             raise UserError(

@@ -33,7 +33,9 @@ class Writer:
         """Append a step's tokens: seeds and positions [rows], values [rows, 6]."""
         entries = np.empty(len(seeds), ENTRY)
         entries["seed"], entries["position"], entries["values"] = seeds, positions, values
-        os.write(self._file, entries.tobytes())
+        content = entries.tobytes()
+        while content:
+            content = content[os.write(self._file, content) :]
 
 
 class Reader:

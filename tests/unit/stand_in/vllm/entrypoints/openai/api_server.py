@@ -50,6 +50,7 @@ class Handler(BaseHTTPRequestHandler):
                 "object": "model",
                 "owned_by": "vllm",
                 "max_model_len": 64,
+                "root": flags["model"],
             }
             self.tell(200, {"object": "list", "data": [model]})
 
