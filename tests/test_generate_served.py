@@ -55,6 +55,7 @@ def check(output: Path) -> list[dict[str, object]]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_half_way_it_asks_for_the_rest_alone(number: signal.Signals, tmp_path: Path) -> None:
     output, marked = tmp_path / "out.jsonl", Marked()

@@ -25,6 +25,7 @@ def faster(config: dict[str, Any]) -> None:
     config["serving"] = {"concurrency": 2, "arguments": "--enforce-eager", "max_failed_fraction": 0.5}
 
 
+@pytest.mark.slow
 def test_the_dag_with_servers(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
     space.configure(served)
