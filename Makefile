@@ -90,7 +90,8 @@ format: setup  ## format Python and Snakefiles, write config/README.md's tables
 	$(BIN)/python schemas/document_config.py
 
 benchmarks: setup  ## quick figures of this machine
-	for program in benchmarks/*.py; do $(BIN)/python $$program --quick || exit 1; done
+	@# Those with a first line of their own: the others are parts of them.
+	for program in $$(grep -l '^#!' benchmarks/*.py); do $(BIN)/python $$program --quick || exit 1; done
 
 clean:  ## remove the results of the embedded example
 	rm -rf results/arithmetic
