@@ -74,5 +74,11 @@ include: "rules/select.smk"
 include: "rules/export.smk"
 include: "rules/diagnose.smk"
 include: "rules/train.smk"
-include: "rules/evaluate.smk"
+
+
+if "heldout" in config["data"]:
+
+    include: "rules/evaluate.smk"
+
+
 include: "rules/summarize.smk"

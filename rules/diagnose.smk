@@ -1,5 +1,12 @@
 # Tables and figures of an arm.
 
+# Rollouts prompt by prompt, where an error is measured.
+ROLLOUTS = [
+    f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}"
+    for name in ["reject_sampling_results.json"]
+    if "numeric_error" in config["scoring"]
+]
+
 
 rule diagnose:
     input:
@@ -9,6 +16,7 @@ rule diagnose:
         table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
         text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
         page=of_arm("<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.html"),
+        rollouts=ROLLOUTS,
         figures=[
             of_arm(f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}")
             for name in FIGURES
@@ -54,6 +62,7 @@ use rule diagnose as diagnose_qstar with:
         table="<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.json",
         text="<results>/diagnostics/step-{step}/{alpha}/n-{n}/statistics.txt",
         page=of_arm("<results>/diagnostics/step-{step}/{alpha}/n-{n}/diagnostics.html"),
+        rollouts=ROLLOUTS,
         figures=[
             of_arm(f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}")
             for name in FIGURES + QSTAR_FIGURES

@@ -28,24 +28,3 @@ rule prompts_train:
     shell:
         "{params.program} {params.flags}"
         " --num_shards {params.num_shards} --output_dir {params.folder} > {log} 2>&1"
-
-
-use rule prompts_train as prompts_heldout with:
-    input:
-        dataset_input("heldout"),
-    output:
-        prompts("heldout"),
-    log:
-        "<logs>/prompts/heldout.log",
-    benchmark:
-        "<benchmarks>/prompts/heldout.jsonl"
-    params:
-        program=program("prompts.py"),
-        code=code("prompts.py"),
-        plugins=plugins.fingerprint([config["data"]["adapter"]]),
-        content=content(config["data"]["heldout"]["path"]),
-        folder=subpath(output[0], parent=True),
-        num_shards=config["data"]["heldout"]["shards"],
-        flags=lambda wildcards: dataset_flags("heldout"),
-    message:
-        "Reading the held-out prompts"

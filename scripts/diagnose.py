@@ -8,6 +8,7 @@ Writes into --output_dir
     pass_at_k.png              unbiased pass@k for k = 1, 2, 4 … n
     pass_rate.png              how many prompts pass 0, 1, … n times
     error_distribution.png     errors of all completions, and of each prompt's best
+    reject_sampling_results.json   with numeric errors: the rollouts of each prompt, and its best
     lengths.png                completion tokens of those that passed and those that failed
     qstar.png                  with --diagnostics: α, ESS ratio, β, both KLs and −log Z
     alpha_along_completion.png with --diagnostics: α by token position
@@ -27,12 +28,13 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import argparse
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from winnow import jsonl
 from winnow.command_line import parser, positive_int, run
 from winnow.pages import text_page
-from winnow.selection.groups import read_groups
+from winnow.selection.groups import Group, read_groups
 from winnow.shards import block_files, shard_files
 
 log = logging.getLogger("diagnose")
@@ -63,6 +65,7 @@ def main(arguments: argparse.Namespace) -> None:
     from winnow.diagnostics.completions import collect
     from winnow.diagnostics.figures import draw
     from winnow.diagnostics.qstar import diagnostics_files, qstar_report
+    from winnow.diagnostics.rollouts import FILENAME, write_results
 
     prompts = shard_files(arguments.prompts, arguments.num_shards)
     sizes = (arguments.num_shards, arguments.n, arguments.block_size)
@@ -70,8 +73,11 @@ def main(arguments: argparse.Namespace) -> None:
     qstar = None
     if arguments.diagnostics:
         qstar = qstar_report(diagnostics_files(arguments.diagnostics, *sizes), arguments.n)
-    groups = read_groups(prompts, scored, arguments.n, arguments.block_size)
-    completions = collect(groups, arguments.n, arguments.scorer, arguments.error_scorer)
+
+    def groups() -> Iterator[Group]:
+        return read_groups(prompts, scored, arguments.n, arguments.block_size)
+
+    completions = collect(groups(), arguments.n, arguments.scorer, arguments.error_scorer)
     report = reports.build(
         completions, qstar, arguments.title or "", arguments.scorer, arguments.error_scorer
     )
@@ -83,6 +89,8 @@ def main(arguments: argparse.Namespace) -> None:
     body = text.removeprefix(title).lstrip("\n")
     jsonl.write_text(out / "diagnostics.html", text_page(title or "Diagnostics", body))
     jsonl.write_json(out / "diagnostics.json", report)
+    if report["errors"]:
+        write_results(out / FILENAME, groups(), arguments.error_scorer)
     first = report["pass_at_k"]["points"][0]["estimate"]
     last = report["pass_at_k"]["points"][-1]["estimate"]
     if first is None or last is None:

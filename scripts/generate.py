@@ -33,8 +33,8 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 import functools
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,18 +43,18 @@ from winnow.arms import Alpha
 from winnow.attempts import COMPLETION_FIGURES, Attempt, counting
 from winnow.command_line import add_attempts, add_deadline, check_output, parser, positive_int, run
 from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
-from winnow.devices import add_devices, devices_a_node, lease
+from winnow.devices import add_devices, devices_a_node, held
+from winnow.drawing import InProcess, Source, Work, draw_all, journals, outputs
 from winnow.ending import told_of_the_end
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
-from winnow.generation import Block, Finished, Missing, completions, finish, generate
-from winnow.journal import FinishedElsewhere, Journal
+from winnow.generation import Block
 from winnow.manifest import resolve
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
 from winnow.serving.flags import add_serving_flags
 from winnow.shards import read_prompts, shard_files
-from winnow.workers import draw_on_all
+from winnow.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from winnow.qstar import OptimalSampler
@@ -84,7 +84,14 @@ def flags() -> argparse.ArgumentParser:
     drawing.add_argument("--alpha_method", default="policy", help="see above; fixed-0.3 is fixed with 0.3")
     drawing.add_argument("--fixed_alpha", type=float, default=0.5, help="the teacher's weight for fixed")
     drawing.add_argument("--num_rollout", type=positive_int, default=8, help="completions of each prompt")
-    drawing.add_argument("--block", type=int, default=0, help="which: 2 draws sample 2 × num_rollout and on")
+    drawing.add_argument(
+        "--block",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="which: 2 draws sample 2 × num_rollout and on; several share the model, and need an --output "
+        "with {block} in its name",
+    )
     drawing.add_argument("--temperature", type=float, default=1.0, help="0 takes the arg-max of q*")
     drawing.add_argument("--top_k", type=int, default=0, help="of q*; 0 keeps all")
     drawing.add_argument("--top_p", type=float, default=1.0, help="of q*; 1 keeps all")
@@ -116,9 +123,19 @@ def flags() -> argparse.ArgumentParser:
         action="store_true",
         help="write them beside the output, as *.diagnostics.jsonl (two models only)",
     )
+    output.add_argument(
+        "--progress_scorer",
+        help="tell with the progress how many passed, by a cheap scorer of score.py: exact_answer, or "
+        """'numeric_error={"tolerance": 0.5}'""",
+    )
     add_deadline(output)
     add_attempts(output)
     output.add_argument("--save_token_ids", action="store_true", help="keep each completion's token ids")
+    output.add_argument(
+        "--save_logprobs",
+        action="store_true",
+        help="keep each token's log-probability under what it was drawn from (--backend vllm)",
+    )
     return p
 
 
@@ -133,30 +150,82 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.max_new_tokens,
         tuple(arguments.stop),
     )
-    check_output(arguments.output, [arguments.prompts, arguments.dataset])
+    if arguments.save_logprobs and arguments.backend != "vllm":
+        raise UserError(
+            "--save_logprobs",
+            f"given with --backend {arguments.backend}",
+            "--backend vllm: the engine in process does not tell them",
+            "leave it out, or add --backend vllm",
+        )
+    if arguments.progress_scorer:
+        Verdicts(arguments.progress_scorer)
     prompts = list(_prompts(arguments))
     theta, teacher = _models(arguments, alpha)
-    block = Block(
-        prompts=prompts,
-        samples=range(arguments.block * arguments.num_rollout, (arguments.block + 1) * arguments.num_rollout),
-        seed=arguments.seed,
-        step=arguments.step,
-        alpha=alpha.name,
-        model=resolve(theta or teacher)[1].model,
-        teacher=resolve(teacher)[1].model if theta and teacher else None,
-    )
-    header = block.parameters(
-        **asdict(parameters),
-        dtype=arguments.dtype,
-        token_ids=arguments.save_token_ids,
-        code=fingerprint(__file__),
-        # Only where it matters: a journal of prompts without images does not know the flag.
-        **({"image_root": arguments.image_root} if any(prompt.images for prompt in prompts) else {}),
-        **({"backend": "vllm"} if arguments.backend == "vllm" else {}),
-    )
-    diagnostics = None
-    if arguments.save_diagnostics and alpha.needs_both:
-        diagnostics = arguments.output.with_suffix(".diagnostics.jsonl")
+    works = _works(arguments, prompts, alpha, parameters, theta, teacher)
+    elsewhere = arguments.backend == "vllm" and (arguments.base_url or arguments.skip_vllm_launch)
+    attempt = Attempt(arguments.attempts, *COMPLETION_FIGURES)
+    attempt.add(total=len(prompts) * arguments.num_rollout * len(works))
+    with (
+        told_of_the_end(arguments.deadline),
+        journals(works, counting(attempt)) as found,
+        held("cpu" if elsewhere or not found else arguments.device, count) as devices,
+        attempt.holding(len(devices)),
+        _source(arguments, alpha, parameters, theta, teacher, devices) as source,
+    ):
+        draw_all(found, source, arguments.progress_scorer)
+
+
+def _works(
+    arguments: argparse.Namespace,
+    prompts: list[Prompt],
+    alpha: Alpha,
+    parameters: SamplingParameters,
+    theta: str | None,
+    teacher: str | None,
+) -> list[Work]:
+    found = []
+    for number, output in zip(arguments.block, outputs(arguments.output, arguments.block), strict=True):
+        check_output(output, [arguments.prompts, arguments.dataset])
+        block = Block(
+            prompts=prompts,
+            samples=range(number * arguments.num_rollout, (number + 1) * arguments.num_rollout),
+            seed=arguments.seed,
+            step=arguments.step,
+            alpha=alpha.name,
+            model=resolve(str(theta or teacher))[1].model,
+            teacher=resolve(teacher)[1].model if theta and teacher else None,
+        )
+        header = block.parameters(
+            **asdict(parameters),
+            dtype=arguments.dtype,
+            token_ids=arguments.save_token_ids,
+            code=fingerprint(__file__),
+            # Only where it matters: a journal of prompts without images does not know the flag.
+            **({"image_root": arguments.image_root} if any(prompt.images for prompt in prompts) else {}),
+            **({"backend": "vllm"} if arguments.backend == "vllm" else {}),
+            **({"logprobs": True} if arguments.save_logprobs else {}),
+        )
+        wanted = arguments.save_diagnostics and alpha.needs_both
+        diagnostics = output.with_suffix(".diagnostics.jsonl") if wanted else None
+        found.append(Work(block, output, diagnostics, header))
+    if arguments.vllm_log is None:
+        arguments.vllm_log = found[0].output.with_name(f"{found[0].output.stem}_vllm.log")
+    return found
+
+
+def _source(
+    arguments: argparse.Namespace,
+    alpha: Alpha,
+    parameters: SamplingParameters,
+    theta: str | None,
+    teacher: str | None,
+    devices: list[str],
+) -> AbstractContextManager[Source]:
+    if arguments.backend == "vllm":
+        # Only now: the client takes half a second to import.
+        from winnow.serving.source import Served
+
+        return Served(arguments, theta, teacher, parameters, devices)
     load = functools.partial(
         load_sampler,
         theta or teacher,
@@ -170,25 +239,7 @@ def main(arguments: argparse.Namespace) -> None:
         draft_tokens=arguments.draft_tokens,
         image_root=arguments.image_root,
     )
-    draw = (
-        functools.partial(_served, arguments, block, theta, teacher, parameters)
-        if arguments.backend == "vllm"
-        else functools.partial(_draw, arguments, block, load)
-    )
-    elsewhere = arguments.backend == "vllm" and (arguments.base_url or arguments.skip_vllm_launch)
-    attempt = Attempt(arguments.attempts, *COMPLETION_FIGURES)
-    attempt.add(total=len(prompts) * arguments.num_rollout)
-    try:
-        with (
-            told_of_the_end(arguments.deadline),
-            Journal(arguments.output, header, counting(attempt)) as journal,
-            _gpus("cpu" if elsewhere else arguments.device, count) as devices,
-            attempt.holding(len(devices)),
-        ):
-            generate(block, journal, lambda missing: draw(devices, missing))
-            finish(block, journal, arguments.output, diagnostics)
-    except FinishedElsewhere:
-        log.info("%s: finished by another process meanwhile", arguments.output)
+    return nullcontext(InProcess(load, devices, arguments.batch_size, arguments.save_token_ids))
 
 
 def _check_devices(device: str, device_t: str | None, count: int) -> None:
@@ -199,36 +250,6 @@ def _check_devices(device: str, device_t: str | None, count: int) -> None:
             "both devices by name: a lease shows a process one GPU",
             "give --device cuda:0 as well, and --devices 1",
         )
-
-
-@contextmanager
-def _gpus(device: str, count: int) -> Iterator[list[str]]:
-    """The GPUs to draw with; a device that is named (cpu, cuda:1) is the user's own choice."""
-    if device not in ("auto", "cuda"):
-        yield [device] if device != "cpu" else []
-        return
-    with lease(count) as devices:
-        yield devices[:count]
-
-
-def _draw(
-    arguments: argparse.Namespace,
-    block: Block,
-    load: Callable[[], "OptimalSampler"],
-    devices: list[str],
-    missing: list[Missing],
-) -> Generator[Finished]:
-    batch = (arguments.batch_size, arguments.save_token_ids)
-    if len(devices) > 1:
-        return draw_on_all(devices, load, block, missing, *batch)
-    return completions(block, missing, load(), *batch)
-
-
-def _served(*arguments: Any) -> Generator[Finished]:
-    # Only now: the client takes half a second to import.
-    from winnow.serving.source import served
-
-    return served(*arguments)
 
 
 def _prompts(arguments: argparse.Namespace) -> Iterable[Prompt]:

@@ -38,6 +38,7 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--arms", required=True, nargs="+", help="step-<step>/<alpha>/n-<n>, each")
     p.add_argument("--trained", nargs="*", default=[], help="those of them that were trained")
     p.add_argument("--rounds", nargs="*", default=[], help="the arm of each round, in order")
+    p.add_argument("--no_heldout", action="store_true", help="no checkpoint was measured")
     p.add_argument("--num_shards", type=positive_int, default=1, help="shards of the training prompts")
     p.add_argument("--block_size", type=positive_int, default=8, help="samples in a block")
     p.add_argument(
@@ -53,17 +54,16 @@ def main(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.run_dir)
     layout = Layout(str(folder), tuple(parse_arm(text) for text in arguments.rounds))
     arms = [parse_arm(text) for text in arguments.arms]
-    entries = [
-        summarize_arm(layout, arm, arm.path in arguments.trained, arguments.num_shards, arguments.block_size)
-        for arm in arms
-    ]
+    measured = not arguments.no_heldout
+    sizes = (arguments.num_shards, arguments.block_size)
+    entries = [summarize_arm(layout, arm, arm.path in arguments.trained, *sizes, measured) for arm in arms]
     rows, stages, totals = ledger(folder, arguments.resources)
     for arm, entry in zip(arms, entries, strict=True):
         entry["gpu_hours"], entry["cpu_hours"] = arm_cost(rows, arm, arguments.block_size)
     summary = {
         "run": folder.name,
         "arms": entries,
-        "steps": summarize_steps(layout, arms),
+        "steps": summarize_steps(layout, arms) if measured else [],
         "warnings": unequal(entries),
         "ledger": rows,
         "ledger_stages": stages,

@@ -35,6 +35,7 @@ def check(config: dict[str, Any]) -> None:
     _check_names(config)
     _check_scoring(config)
     _check_training(config["training"])
+    _check_heldout(config)
     _check_folders(config)
 
 
@@ -149,11 +150,24 @@ def _check_training(training: dict[str, Any]) -> None:
         )
 
 
+def _check_heldout(config: dict[str, Any]) -> None:
+    trained = [arm.path for arm, trained in arms(config) if trained]
+    if "heldout" not in config["data"] and trained:
+        raise UserError(
+            f"{WHERE}, key data.heldout",
+            f"not given, and {trained[0]} is trained",
+            "prompts that nothing is trained on: a checkpoint is measured before and after",
+            "add data.heldout, or train no arm",
+        )
+
+
 def _check_folders(config: dict[str, Any]) -> None:
     """Each block of a shard leaves two files in a folder: completions and diagnostics, log and attempts."""
     block_size = config["generation"]["block_size"]
     drawn = max(len(blocks_for(arm.n, block_size)) for arm, _ in arms(config))
     for split, blocks in (("train", drawn), ("heldout", 1)):
+        if split not in config["data"]:
+            continue
         shards, most = config["data"][split]["shards"], FILES_IN_FOLDER // (2 * blocks)
         if shards > most:
             fewer = [f"at most {most:,} shards"] * (most > 0)
@@ -195,7 +209,7 @@ def _check_names(config: dict[str, Any]) -> None:
 
 def _check_scoring(config: dict[str, Any]) -> None:
     scorers, selection = config["scoring"], config["selection"]
-    for key in ("selection", "evaluation"):
+    for key in ("selection", *(["evaluation"] if "heldout" in config["data"] else [])):
         if config[key]["scorer"] not in scorers:
             raise UserError(
                 f"{WHERE}, key {key}.scorer",

@@ -100,6 +100,24 @@ def lease(count: int, folder: Path | None = None) -> Iterator[list[str]]:
             os.environ[VISIBLE] = before
 
 
+@contextmanager
+def held(device: str, count: int) -> Iterator[list[str]]:
+    """The GPUs to draw with; a device that is named (cpu, cuda:1) is the user's own choice.
+
+    Args:
+        device: auto, cpu, cuda, cuda:1 …
+        count: GPUs to lease for auto and cuda.
+
+    Raises:
+        UserError: fewer than `count` are visible (but not none).
+    """
+    if device not in ("auto", "cuda"):
+        yield [device] if device != "cpu" else []
+        return
+    with lease(count) as devices:
+        yield devices[:count]
+
+
 def _check(count: int, names: list[str], who: str) -> None:
     if names and count > len(names):
         raise UserError(

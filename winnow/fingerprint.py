@@ -35,7 +35,15 @@ PLUMBING = frozenset(
         "workers",
         "config",
         "schema",
+        "serving.causes",
+        "serving.client",
+        "serving.discovery",
+        "serving.endpoint",
+        "serving.flags",
+        "serving.guard",
+        "serving.server",
         "dataset_flags",
+        "verdicts",
     )
 )
 """Modules that carry records and messages but decide no result: improving them reruns nothing."""

@@ -17,6 +17,7 @@ from winnow import jsonl
 from winnow.journal import Journal
 from winnow.progress import Progress
 from winnow.records import Completion, Prompt, completion_id, completion_seed
+from winnow.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from winnow.qstar.engine import Drawn
@@ -85,18 +86,33 @@ def generate(
     block: Block,
     journal: Journal,
     source: Callable[[list[Missing]], Generator[Finished]],
+    scorer: str | None = None,
 ) -> None:
-    """Draw what the journal lacks; `source` is called only if that is anything."""
+    """Draw what the journal lacks.
+
+    Args:
+        block: what the job draws.
+        journal: gets each completion as it is finished.
+        source: draws what is missing; called only if that is anything.
+        scorer: whose verdicts are told beside the progress.
+    """
     total = len(block.prompts) * len(block.samples)
     if len(journal):
         log.info("resumed %s of %s completions", f"{len(journal):,}", f"{total:,}")
     missing = [Missing(prompt, sample, id) for prompt, sample, id in block.ids() if id not in journal]
     if not missing:
         return
+    verdicts = Verdicts(scorer) if scorer else None
+    references = {each.prompt.id: each.prompt.reference for each in missing} if verdicts else {}
     # Closed at once, not when it is collected: a server may stand behind it.
-    with Progress(total, len(journal)) as progress, closing(source(missing)) as drawn:
+    with (
+        Progress(total, len(journal), samples=len(block.samples), verdicts=verdicts or "") as progress,
+        closing(source(missing)) as drawn,
+    ):
         for completion, diagnostics in drawn:
             journal.append(completion.id, {"completion": completion.to_row(), "diagnostics": diagnostics})
+            if verdicts:
+                verdicts.add(completion, references[completion.prompt_id])
             progress.add(completion.completion_tokens)
 
 

@@ -105,6 +105,7 @@ class Completion(Record):
     token_ids: list[int] | None = None
     detail: str | None = None
     reasoning: str | None = None
+    logprobs: list[float] | None = None
 
     kind: ClassVar[str] = "completion"
     required: ClassVar[tuple[str, ...]] = (
@@ -127,6 +128,7 @@ class Completion(Record):
         "token_ids": (list,),
         "detail": (str,),
         "reasoning": (str,),
+        "logprobs": (list,),
     }
 
 

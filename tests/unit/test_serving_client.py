@@ -17,7 +17,7 @@ from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
 from winnow.serving import client as client_module
 from winnow.serving.answers import Choice
-from winnow.serving.client import Client, Failed, Limits
+from winnow.serving.client import Client, Failed, Limits, chat
 from winnow.serving.endpoint import Endpoint
 from winnow.serving.requests import asks, body, prompt_seed
 
@@ -48,7 +48,7 @@ def draw(
     endpoints = [Endpoint(server.base_url, "secret", "the-model") for server in servers]
     client = Client(
         [lambda endpoint=endpoint: endpoint for endpoint in endpoints],  # type: ignore[misc]
-        lambda ask, endpoint: body(ask, endpoint, PARAMETERS, Path()),
+        chat(lambda ask, endpoint: body(ask, endpoint, PARAMETERS, Path())),
         limits,
     )
     found: dict[str, tuple[int, Any]] = {}
@@ -134,7 +134,7 @@ def test_nobody_waits_for_a_slow_one_and_no_more_are_in_flight_than_allowed() ->
         order = []
         endpoint = Endpoint(server.base_url, "secret", "the-model")
         client = Client(
-            [lambda: endpoint], lambda ask, to: body(ask, to, PARAMETERS, Path()), Limits(2, 0, 3.0)
+            [lambda: endpoint], chat(lambda ask, to: body(ask, to, PARAMETERS, Path())), Limits(2, 0, 3.0)
         )
         for completion, _, _ in client.draw(asks(work, False, 5, 2)):
             order.append(completion)
@@ -207,7 +207,9 @@ def test_a_broken_image_costs_its_own_prompt_alone(tmp_path: Path) -> None:
     work = [(prompt, 0, f"{prompt.id}/0") for prompt in shown]
     with FaultServer() as server:
         endpoint = Endpoint(server.base_url, "secret", "the-model")
-        client = Client([lambda: endpoint], lambda ask, to: body(ask, to, PARAMETERS, tmp_path), Limits())
+        client = Client(
+            [lambda: endpoint], chat(lambda ask, to: body(ask, to, PARAMETERS, tmp_path)), Limits()
+        )
         found = {completion: outcome for completion, _, outcome in client.draw(asks(work, False, 5, 1))}
     assert "is no image: it begins with b'hello'" in found["a/0"].detail
     assert isinstance(found["p0/0"], Choice)
@@ -218,7 +220,7 @@ def test_a_reader_who_leaves_early_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     with FaultServer(delay=0.05) as server:
         endpoint = Endpoint(server.base_url, "secret", "the-model")
-        client = Client([lambda: endpoint], lambda ask, to: body(ask, to, PARAMETERS, Path()), Limits())
+        client = Client([lambda: endpoint], chat(lambda ask, to: body(ask, to, PARAMETERS, Path())), Limits())
         drawn = client.draw(asks(wanted(100, 1), False, 5, 1))
         next(drawn)
         drawn.close()

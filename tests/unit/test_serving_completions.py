@@ -16,7 +16,7 @@ from winnow.generation import Block, finish, generate
 from winnow.journal import Journal
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
-from winnow.serving.client import Client, Limits
+from winnow.serving.client import Client, Limits, chat
 from winnow.serving.completions import Terms, completions
 from winnow.serving.endpoint import Endpoint
 from winnow.serving.requests import body
@@ -36,7 +36,7 @@ def block(prompts: int, alpha: str = "policy") -> Block:
 def run(work: Block, server: FaultServer, output: Path, fraction: float) -> list[dict[str, Any]]:
     endpoint = Endpoint(server.base_url, "k", "m")
     make = functools.partial(body, parameters=SamplingParameters(), image_root=Path())
-    client = Client([lambda: endpoint], make, Limits(2, 0))
+    client = Client([lambda: endpoint], chat(make), Limits(2, 0))
     with Journal(output, work.parameters()) as journal:
         generate(
             work,

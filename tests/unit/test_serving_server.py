@@ -19,7 +19,7 @@ from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
 from winnow.serving import server as server_module
 from winnow.serving.answers import Choice
-from winnow.serving.client import Client, Limits
+from winnow.serving.client import Client, Limits, chat
 from winnow.serving.discovery import endpoint_at
 from winnow.serving.requests import asks, body
 from winnow.serving.server import HOST, Launch, Server, free_port, healthy
@@ -172,7 +172,7 @@ def test_a_server_that_dies_is_started_again_and_nothing_is_lost(marked: Marked,
     with Server(given, tmp_path / "log") as server:
         client = Client(
             [server.endpoint],
-            lambda ask, endpoint: body(ask, endpoint, SamplingParameters(), Path()),
+            chat(lambda ask, endpoint: body(ask, endpoint, SamplingParameters(), Path())),
             # No retry of the HTTP client is needed: the death is noticed.
             Limits(4, 0),
         )

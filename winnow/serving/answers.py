@@ -26,6 +26,7 @@ class Choice:
         token_ids: of the completion; None where the server does not tell them.
         tokens: how many.
         prompt_tokens: of the prompt.
+        logprobs: of each token, where they were asked for.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Choice:
     token_ids: list[int] | None
     tokens: int
     prompt_tokens: int
+    logprobs: list[float] | None = None
 
 
 def read(content: bytes, count: int) -> list[Choice]:
@@ -82,15 +84,30 @@ def _choice(choice: Any, usage: dict[str, Any], count: int) -> Choice:
         raise Unusable("a choice whose token_ids are no integers")
     if ids is None and count > 1:
         raise Unusable("several choices without token_ids: how long each is cannot be told")
+    tokens = len(ids) if ids is not None else _count(usage, "completion_tokens")
     return Choice(
         index,
         text,
         reasoning,
         reason,
         ids,
-        len(ids) if ids is not None else _count(usage, "completion_tokens"),
+        tokens,
         _count(usage, "prompt_tokens"),
+        _logprobs(choice.get("logprobs"), tokens),
     )
+
+
+def _logprobs(told: Any, tokens: int) -> list[float] | None:
+    content = told.get("content") if isinstance(told, dict) else None
+    if content is None:
+        return None
+    try:
+        values = [float(each["logprob"]) for each in content]
+    except (TypeError, KeyError, ValueError):
+        raise Unusable(f"a choice whose log-probabilities are {str(content)[:80]}") from None
+    if len(values) != tokens:
+        raise Unusable(f"{len(values)} log-probabilities for {tokens} tokens")
+    return values
 
 
 def _count(usage: dict[str, Any], name: str) -> int:

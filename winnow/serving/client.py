@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx2
 import openai
@@ -46,8 +46,37 @@ class Failed:
     detail: str
 
 
-Outcome = tuple[str, int, Choice | Failed]
-"""(completion id, its seed, what became of it)."""
+class Placed(Protocol):
+    """What an answer says of one completion of an ask: of which, by its index."""
+
+    @property
+    def index(self) -> int: ...
+
+
+Found = TypeVar("Found", bound=Placed)
+
+
+@dataclass(frozen=True)
+class Service(Generic[Found]):
+    """What is asked of a server.
+
+    Attributes:
+        path: below the base URL.
+        body: makes the request of an ask for an endpoint; called in a thread.
+        read: from an answer's body to what it says of each completion of the ask.
+    """
+
+    path: str
+    body: Callable[[Ask, Endpoint], dict[str, Any]]
+    read: Callable[[bytes, Ask], list[Found]]
+
+
+def chat(body: Callable[[Ask, Endpoint], dict[str, Any]]) -> Service[Choice]:
+    """Completions of messages, by requests that `body` makes."""
+    return Service("/chat/completions", body, lambda content, ask: read(content, len(ask)))
+
+
+Tell = Callable[[tuple[str, int, Found | Failed]], None]
 
 
 @dataclass(frozen=True)
@@ -65,12 +94,12 @@ class Limits:
     timeout: float = 1800.0
 
 
-class Client:
+class Client(Generic[Found]):
     """Asks endpoints in turn; what fails at one of them is asked of the others.
 
     Args:
         endpoints: functions that give the endpoints as they are now, None while a server is starting.
-        body: makes the request of an ask for an endpoint; called in a thread.
+        service: see `Service`.
         limits: see `Limits`.
         takes_n: whether the servers tell the tokens of each of several choices, as vLLM does.
     """
@@ -78,16 +107,16 @@ class Client:
     def __init__(
         self,
         endpoints: Sequence[Callable[[], Endpoint | None]],
-        body: Callable[[Ask, Endpoint], dict[str, Any]],
+        service: Service[Found],
         limits: Limits,
         takes_n: bool = True,
     ) -> None:
-        self._endpoints, self._body, self._limits, self.takes_n = endpoints, body, limits, takes_n
+        self._endpoints, self._service, self._limits, self.takes_n = endpoints, service, limits, takes_n
         self._clients: dict[Endpoint, openai.AsyncOpenAI] = {}
         self._turn = 0
 
-    def draw(self, asks: Iterable[Ask]) -> Iterator[Outcome]:
-        """What became of each completion of the asks, as it is known; in no particular order.
+    def draw(self, asks: Iterable[Ask]) -> Iterator[tuple[str, int, Found | Failed]]:
+        """(id, seed, what became of it) of each completion of the asks, as it is known; in no order.
 
         The requests run in a thread of their own, which ends with this generator.
 
@@ -95,7 +124,7 @@ class Client:
             UserError: nothing can be asked at all: a key that is refused, a model that is not served, or a
                 server that does not come up again.
         """
-        found: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
+        found: queue.SimpleQueue[tuple[str, int, Found | Failed] | BaseException | None] = queue.SimpleQueue()
         stop: list[Callable[[], object]] = []
         started = threading.Event()
 
@@ -143,7 +172,7 @@ class Client:
                 await client.close()
             self._clients.clear()
 
-    async def _draw_all(self, asks: Iterator[Ask], tell: Callable[[Outcome], None]) -> None:
+    async def _draw_all(self, asks: Iterator[Ask], tell: Tell[Found]) -> None:
         async def work() -> None:
             for ask in asks:
                 await self._finish(ask, tell)
@@ -152,7 +181,7 @@ class Client:
             for _ in range(self._limits.requests):
                 group.create_task(work())
 
-    async def _finish(self, ask: Ask, tell: Callable[[Outcome], None]) -> None:
+    async def _finish(self, ask: Ask, tell: Tell[Found]) -> None:
         """Draw an ask to its end: what an answer lacks is asked for alone."""
         waiting = [ask]
         while waiting:
@@ -162,12 +191,12 @@ class Client:
                 for index, completion in enumerate(now.ids):
                     tell((completion, now.seed + index, found))
                 continue
-            for choice in found:
-                tell((now.ids[choice.index], now.seed + choice.index, choice))
-            given = {choice.index for choice in found}
+            for each in found:
+                tell((now.ids[each.index], now.seed + each.index, each))
+            given = {each.index for each in found}
             waiting += [now.only(index) for index in range(len(now)) if index not in given]
 
-    async def _answer(self, ask: Ask) -> list[Choice] | Failed:
+    async def _answer(self, ask: Ask) -> list[Found] | Failed:
         """What the endpoints say to an ask."""
         unusable, wait, problem = 0, FIRST_WAIT, ""
         left = set(range(len(self._endpoints)))
@@ -175,7 +204,7 @@ class Client:
             number = self._next(left)
             endpoint = await self._now(number)
             try:
-                return read(await self._post(endpoint, ask), len(ask))
+                return self._service.read(await self._post(endpoint, ask), ask)
             except openai.APIStatusError as error:
                 if failed := _permanent(error, endpoint):
                     return failed
@@ -219,10 +248,10 @@ class Client:
         return endpoint
 
     async def _post(self, endpoint: Endpoint, ask: Ask) -> bytes:
-        # Not chat.completions.create: it takes none of a server's own keys, and reads what `read` reads.
+        # Not chat.completions.create: it takes none of a server's own keys, and reads what the service reads.
         client = self._clients.get(endpoint) or self._connect(endpoint)
-        body = await asyncio.to_thread(self._body, ask, endpoint)
-        answer = await client.post("/chat/completions", cast_to=httpx2.Response, body=body)
+        body = await asyncio.to_thread(self._service.body, ask, endpoint)
+        answer = await client.post(self._service.path, cast_to=httpx2.Response, body=body)
         return answer.content
 
     def _connect(self, endpoint: Endpoint) -> openai.AsyncOpenAI:

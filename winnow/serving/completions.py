@@ -26,17 +26,20 @@ class Terms:
     Attributes:
         most: completions of one request.
         max_failed_fraction: of the block.
-        keep_ids: keep token ids.
+        keep_ids, keep_logprobs: keep token ids, and the log-probability of each token.
         mixture: of a served q*.
     """
 
     most: int
     max_failed_fraction: float
     keep_ids: bool
+    keep_logprobs: bool = False
     mixture: Mixture | None = None
 
 
-def completions(block: Block, missing: list[Missing], client: Client, terms: Terms) -> Generator[Finished]:
+def completions(
+    block: Block, missing: list[Missing], client: Client[Choice], terms: Terms
+) -> Generator[Finished]:
     """Yield the missing completions as they come; those that failed for good at the end, with the reason.
 
     Args:
@@ -102,6 +105,7 @@ def _completion(
         token_ids=drawn.token_ids if drawn and terms.keep_ids else None,
         reasoning=drawn.reasoning if drawn else None,
         detail=found.detail if isinstance(found, Failed) else None,
+        logprobs=drawn.logprobs if drawn and terms.keep_logprobs else None,
     )
 
 

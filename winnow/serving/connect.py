@@ -11,17 +11,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from winnow.devices import VISIBLE
 from winnow.errors import UserError
 from winnow.lora import base_of
 from winnow.manifest import resolve
-from winnow.serving.client import Client, Limits
+from winnow.serving.client import Client, Found, Limits, Service
 from winnow.serving.discovery import endpoint_at
 from winnow.serving.endpoint import Endpoint
 from winnow.serving.mixture import Mixture
-from winnow.serving.requests import Ask
 from winnow.serving.server import HOST, Launch, Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,18 +31,22 @@ DTYPES = ("float16", "bfloat16", "float32")
 def client_from_flags(
     arguments: argparse.Namespace,
     model: str,
-    make: Callable[[Ask, Endpoint], dict[str, Any]],
+    service: Service[Found],
     devices: Sequence[str],
     mixture: Mixture | None = None,
-) -> Iterator[Client]:
+    own: Sequence[str] = (),
+    some: bool = False,
+) -> Iterator[Client[Found]]:
     """A client of the servers that the flags name, or of one that lives as long as this is entered.
 
     Args:
-        arguments: of `add_serving_flags`, and --dtype, --output, --trust_remote_code.
+        arguments: of `add_serving_flags`, and --dtype, --device, --output, --trust_remote_code.
         model: as the user named it.
-        make: the request of an ask.
+        service: what is asked of them.
         devices: the GPUs of the job.
         mixture: for q*.
+        own: arguments of vLLM's server that this use of it asks for.
+        some: some of the servers that run already may serve another model.
 
     Raises:
         UserError: no such server, or one that does not start.
@@ -56,21 +58,37 @@ def client_from_flags(
     if urls:
         # A server that asks for no key takes any.
         key = os.getenv("OPENAI_API_KEY", "none")
-        found = [endpoint_at(url, key, arguments.served_model_name, model) for url in urls]
+        find = functools.partial(endpoint_at, key=key, name=arguments.served_model_name, model=model)
+        found = _some(urls, find) if some else [find(url) for url in urls]
         current = [functools.partial(_as_found, endpoint) for endpoint in found]
-        yield Client(current, make, limits, all(endpoint.vllm for endpoint in found))
+        yield Client(current, service, limits, all(endpoint.vllm for endpoint in found))
         return
     log_file = arguments.vllm_log or arguments.output.with_name(f"{arguments.output.stem}_vllm.log")
-    launch = _launch(arguments, model, len(devices), mixture)
+    launch = _launch(arguments, model, len(devices), own, mixture)
     with Server(launch, log_file, arguments.server_timeout) as server:
-        yield Client([server.endpoint], make, limits)
+        yield Client([server.endpoint], service, limits)
+
+
+def _some(urls: Sequence[str], find: Callable[[str], Endpoint]) -> list[Endpoint]:
+    """Those that serve the model; what is wrong with the last of them if none does."""
+    found = []
+    for url in urls:
+        try:
+            found.append(find(url))
+        except UserError as error:
+            problem = error
+    if not found:
+        raise problem
+    return found
 
 
 def _as_found(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
-def _launch(arguments: argparse.Namespace, model: str, gpus: int, mixture: Mixture | None) -> Launch:
+def _launch(
+    arguments: argparse.Namespace, model: str, gpus: int, own: Sequence[str], mixture: Mixture | None
+) -> Launch:
     root, _ = resolve(model)
     if base_of(root):
         raise UserError(
@@ -91,7 +109,7 @@ def _launch(arguments: argparse.Namespace, model: str, gpus: int, mixture: Mixtu
             "a divisor of the job's GPUs",
             "correct it, or the job's GPUs",
         )
-    own = {
+    named = {
         "dtype": arguments.dtype,
         "tensor-parallel-size": tensor,
         "data-parallel-size": max(gpus // tensor, 1),
@@ -104,10 +122,11 @@ def _launch(arguments: argparse.Namespace, model: str, gpus: int, mixture: Mixtu
         model=root.resolve(),
         name=root.resolve().name,
         arguments=[
-            *(f"--{name}={value}" for name, value in own.items() if value is not None),
+            *(f"--{name}={value}" for name, value in named.items() if value is not None),
             *(["--trust-remote-code"] if arguments.trust_remote_code else []),
             # On CPU, vLLM 0.32 fails on a prompt with a seed that it reads in parts.
             *([] if gpus else ["--no-enable-chunked-prefill"]),
+            *own,
             *(mixture.arguments() if mixture else []),
             *shlex.split(arguments.vllm_args),
         ],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.records import Prompt
-from winnow.serving.student import Student
+from winnow.serving.chat_model import ChatModel
 from winnow.serving.token_metrics import Reader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ class Mixture:
         folder: where the engine tells of each token.
     """
 
-    student: Student
+    student: ChatModel
     alpha: str
     dtype: str
     slots: int
@@ -39,7 +39,7 @@ class Mixture:
 
     @staticmethod
     def of(
-        student: Student,
+        student: ChatModel,
         prompts: Iterable[Prompt],
         alpha: str,
         dtype: str,

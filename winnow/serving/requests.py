@@ -91,6 +91,7 @@ def body(
     parameters: SamplingParameters,
     image_root: Path,
     mixture: Mixture | None = None,
+    logprobs: bool = False,
 ) -> dict[str, Any]:
     """The request of an ask, as JSON; images are read here, when it is sent.
 
@@ -100,6 +101,7 @@ def body(
         parameters: how.
         image_root: the folder of the prompts' images.
         mixture: of a served q*.
+        logprobs: ask for the log-probability of each token.
 
     Raises:
         UserError: an image that cannot be shown.
@@ -126,6 +128,7 @@ def body(
         "top_p": parameters.top_p,
         "max_tokens": new_tokens,
         **({"stop": list(parameters.stop)} if parameters.stop else {}),
+        **({"logprobs": True} if logprobs else {}),
         **own,
         **(mixture.request(ask.prompt, new_tokens) if mixture else {}),
     }

@@ -13,6 +13,8 @@ from winnow.errors import UserError
 from winnow.intervals import paired_difference
 from winnow.layout import Layout
 
+UNMEASURED: dict[str, Any] = {"accuracy": None, "accuracy_ci": None}
+
 
 def parse_arm(text: str) -> Arm:
     """Read ``step-460/kl_symmetry/n-8``.
@@ -27,7 +29,7 @@ def parse_arm(text: str) -> Arm:
 
 
 def summarize_arm(
-    layout: Layout, arm: Arm, trained: bool, num_shards: int, block_size: int
+    layout: Layout, arm: Arm, trained: bool, num_shards: int, block_size: int, measured: bool = True
 ) -> dict[str, Any]:
     """One entry of summary.json's `arms` (DESIGN: Interfaces).
 
@@ -35,11 +37,12 @@ def summarize_arm(
     not trained. `accepted` is what the rules of selection keep, `train_examples` the subset of it that
     is trained on. `lift` is the difference paired by prompt, with its own interval. `seconds` is the
     wall time of the jobs that drew the arm's blocks, of their last attempt, a block that the arm uses
-    in part counted in part; null where they left no benchmark.
+    in part counted in part; null where they left no benchmark. Without held-out prompts (`measured` is
+    false) nothing is known of accuracy.
     """
     statistics = jsonl.read_json(layout.selected(arm, "statistics.json"))
     qstar = jsonl.read_json(layout.diagnostics(arm, "diagnostics.json")).get("qstar") or {}
-    before = jsonl.read_json(layout.evaluation_before(arm.step))
+    before = jsonl.read_json(layout.evaluation_before(arm.step)) if measured else UNMEASURED
     after = jsonl.read_json(layout.evaluation_after(arm)) if trained else None
     return {
         "step": arm.step,

@@ -105,6 +105,9 @@ def _checkpoints(panel: Any, steps: list[dict[str, Any]]) -> None:
     panel.set_title("Checkpoints", fontsize=10.5, fontweight="bold", loc="left", pad=24)
     panel.set_xlabel("checkpoint", fontsize=9)
     panel.set_ylabel("held-out accuracy [%], 95 % interval", fontsize=9)
+    if not steps:
+        panel.text(0.5, 0.5, "no held-out prompts", ha="center", va="center", transform=panel.transAxes)
+        return
     places = range(len(steps))
     means = [100 * entry["accuracy"] for entry in steps]
     errors = [

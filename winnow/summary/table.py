@@ -25,11 +25,12 @@ def as_markdown(summary: dict[str, Any]) -> str:
         "`seconds`: wall time of the jobs that drew the completions, start-up included.",
     ]
     lines += [f"\n**Unequal training sets**: {note}" for note in summary["warnings"]]
-    lines += ["", "![Arms side by side](summary.png)", "", "## Checkpoints", ""]
-    lines += table(
-        ("checkpoint", "held-out accuracy (95 % CI)"),
-        [(entry["step"], _interval(entry["accuracy"], entry["accuracy_ci"])) for entry in summary["steps"]],
-    )
+    lines += ["", "![Arms side by side](summary.png)"]
+    if summary["steps"]:
+        steps: list[tuple[str, ...]] = [
+            (e["step"], _interval(e["accuracy"], e["accuracy_ci"])) for e in summary["steps"]
+        ]
+        lines += ["", "## Checkpoints", "", *table(("checkpoint", "held-out accuracy (95 % CI)"), steps)]
     lines += ["", *cost_lines(summary)]
     return "\n".join(lines) + "\n"
 

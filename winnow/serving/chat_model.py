@@ -1,7 +1,8 @@
-"""The student's part of a request for q*: its prompt as token ids, for the teacher's engine."""
+"""What is known of a served model without its weights: tokenizer, chat template, limits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
@@ -9,15 +10,16 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from winnow.errors import UserError
 from winnow.lora import base_of
 from winnow.manifest import resolve
-from winnow.records import Prompt
+from winnow.records import Message, Prompt
 
 
-class Student:
-    """A student's tokenizer and limits, without its weights.
+class ChatModel:
+    """A model of text, as its tokens see it.
 
     Args:
         model: a directory, a manifest file or a hub name.
         trust_remote_code: run code that ships with it.
+        part: what it is here, for messages: "the student of a served q*".
 
     Attributes:
         root: its directory.
@@ -26,16 +28,16 @@ class Student:
         trust_remote_code: as given.
 
     Raises:
-        UserError: no chat template, or an image model.
+        UserError: no chat template, an adapter, or an image model.
     """
 
-    def __init__(self, model: str, trust_remote_code: bool) -> None:
+    def __init__(self, model: str, trust_remote_code: bool, part: str) -> None:
         self.root, _ = resolve(model)
         if base_of(self.root):
             raise UserError(
                 model,
-                "a LoRA adapter as the student of a served q*",
-                "a whole model, for --backend vllm",
+                f"a LoRA adapter as {part}",
+                "a whole model, for vLLM",
                 "merge it into its base, or draw with --backend transformers",
             )
         self.trust_remote_code = trust_remote_code
@@ -43,12 +45,12 @@ class Student:
         if getattr(config, "vision_config", None) is not None:
             raise UserError(
                 model,
-                "an image model as the student of a served q*",
-                "a model of text, for --backend vllm",
+                f"an image model as {part}",
+                "a model of text",
                 "draw with --backend transformers",
             )
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(self.root, trust_remote_code=trust_remote_code)
-        if self._tokenizer.chat_template is None:
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(self.root, trust_remote_code=trust_remote_code)
+        if self.tokenizer.chat_template is None:
             raise UserError(
                 self.root,
                 "its tokenizer has no chat template",
@@ -58,15 +60,17 @@ class Student:
         self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
         self.eos_ids = self._eos_ids()
 
+    def ids(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of what it is shown."""
+        rendered = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        return list(self.tokenizer.encode(rendered, add_special_tokens=False))
+
     def prompt(self, prompt: Prompt) -> list[int]:
-        """Token ids of what the student is shown."""
-        rendered = self._tokenizer.apply_chat_template(
-            prompt.messages, add_generation_prompt=True, tokenize=False
-        )
-        return list(self._tokenizer.encode(rendered, add_special_tokens=False))
+        """Token ids of what it is shown as the student."""
+        return self.ids(prompt.messages)
 
     def _eos_ids(self) -> list[int]:
-        ids = {self._tokenizer.eos_token_id}
+        ids = {self.tokenizer.eos_token_id}
         if (self.root / "generation_config.json").exists():
             declared = GenerationConfig.from_pretrained(self.root).eos_token_id
             ids |= set(declared if isinstance(declared, list) else [declared])
