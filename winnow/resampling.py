@@ -12,6 +12,7 @@ candidates have all of the weight.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,16 @@ class Weights:
     normalised: Floats
     log_z: float
     ess: float
+
+    @functools.cached_property
+    def cumulative(self) -> Floats:
+        """[candidates], rising to 1."""
+        return self.normalised.cumsum()
+
+    @functools.cached_property
+    def last(self) -> int:
+        """The last candidate that has any weight."""
+        return int(np.flatnonzero(self.normalised)[-1])
 
 
 def weigh(log_theta: Floats, log_t: Floats, log_drawn: Floats, alpha: float) -> Weights | None:
@@ -76,6 +87,5 @@ def choose(weights: Weights, run_seed: int, prompt_id: str, sample: int) -> int:
     """Which candidate becomes a sample: by inversion, with a draw that belongs to this sample alone."""
     # Not the seed of a completion: that one has drawn the candidate.
     uniform = completion_seed(run_seed, f"{prompt_id}\0resampled", sample) / 2.0**63
-    cumulative = weights.normalised.cumsum()
-    index = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    return min(index, int(np.flatnonzero(weights.normalised)[-1]))
+    index = int(np.searchsorted(weights.cumulative, uniform * weights.cumulative[-1], side="right"))
+    return min(index, weights.last)

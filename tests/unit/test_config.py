@@ -149,8 +149,21 @@ def test_a_wrong_value_is_named_with_what_was_expected(path, value, expected):
 
 def test_a_missing_key_is_named():
     config = copy.deepcopy(SMALL)
+    del config["data"]["train"]
+    assert "'train' is missing" in refusal(config).found
+
+
+def test_held_out_prompts_are_needed_only_where_something_is_trained():
+    config = copy.deepcopy(SMALL)
     del config["data"]["heldout"]
-    assert "'heldout' is missing" in refusal(config).found
+    config["scoring"] = {"numeric_error": {}}
+    config["selection"] = {"scorer": "numeric_error", "strategy": "min_error"}
+    configs.check(copy.deepcopy(config))
+    config["arms"][0]["train"] = True
+    assert "step-260/policy/n-4 is trained" in refusal(copy.deepcopy(config)).found
+    config["arms"][0]["train"] = False
+    config["rounds"] = {"count": 1, "step": "260", "alpha": "policy", "n": 2}
+    assert "is trained" in refusal(config).found
 
 
 @pytest.mark.parametrize(

@@ -66,19 +66,30 @@ class Handler(BaseHTTPRequestHandler):
                 os._exit(1)
         if mode == "slow":
             time.sleep(0.2)
+        if self.path.endswith("/completions") and not self.path.endswith("/chat/completions"):
+            self.tell(200, {"choices": [{"prompt_logprobs": likelihoods(body["prompt"])}]})
+            return
         text = body["messages"][-1]["content"]
         choices = [
             {
                 "index": index,
                 "message": {"role": "assistant", "content": f"{text}#{body['seed'] + index}"},
                 "finish_reason": "stop",
-                "token_ids": [1, 2, 3],
+                "token_ids": [1, 2, 3 + body["seed"] % 5 + index],
+                "logprobs": {"content": [{"logprob": -0.5}] * 3} if body.get("logprobs") else None,
             }
             for index in range(body["n"])
         ]
         self.tell(
             200, {"choices": choices, "usage": {"prompt_tokens": 7, "completion_tokens": 3 * len(choices)}}
         )
+
+
+def likelihoods(ids: list[int]) -> list[object]:
+    """The further a token's id is from the length of the model's name, the less likely it is."""
+    width = len(flags["served-model-name"])
+    found: list[object] = [None]
+    return found + [{str(token): {"logprob": -abs(token - width) / 8, "rank": 1}} for token in ids[1:]]
 
 
 def lives() -> bool:
