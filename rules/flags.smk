@@ -74,8 +74,18 @@ def speed_flags():
     keys = ("batch_size", "device", "device_t", "draft_tokens")
     return " ".join(
         [flag(key, generation[key]) for key in keys if generation[key] is not None]
+        + progress_flags()
         + (serving_flags() if generation["backend"] == "vllm" else [])
     )
+
+
+def progress_flags():
+    """The verdict that is told while a job draws: the selection's, unless it is a user's own, or dear."""
+    name = config["selection"]["scorer"]
+    if name not in ("exact_answer", "numeric_error"):
+        return []
+    options = json.dumps(config["scoring"][name], sort_keys=True)
+    return [flag("progress_scorer", f"{name}={options}")]
 
 
 def serving_flags():

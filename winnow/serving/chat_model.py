@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
-
+from winnow import jsonl
 from winnow.errors import UserError
 from winnow.lora import base_of
 from winnow.manifest import resolve
@@ -40,6 +39,9 @@ class ChatModel:
                 "a whole model, for vLLM",
                 "merge it into its base, or draw with --backend transformers",
             )
+        # Only now: it takes seconds to import, and a mistake in the input should not.
+        from transformers import AutoConfig, AutoTokenizer
+
         self.trust_remote_code = trust_remote_code
         config = AutoConfig.from_pretrained(self.root, trust_remote_code=trust_remote_code)
         if getattr(config, "vision_config", None) is not None:
@@ -72,6 +74,6 @@ class ChatModel:
     def _eos_ids(self) -> list[int]:
         ids = {self.tokenizer.eos_token_id}
         if (self.root / "generation_config.json").exists():
-            declared = GenerationConfig.from_pretrained(self.root).eos_token_id
+            declared = jsonl.read_json(self.root / "generation_config.json").get("eos_token_id")
             ids |= set(declared if isinstance(declared, list) else [declared])
         return sorted(int(each) for each in ids - {None})
