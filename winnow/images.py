@@ -30,6 +30,11 @@ SIGNATURES = (
 """(place, bytes, kind) by which `FORMATS` are known."""
 
 
+ENDS = {"png": b"IEND", "jpeg": b"\xff\xd9"}
+LAST = 64 * 2**10
+"""Bytes at the end of a file in which its last mark stands: some programs write more behind it."""
+
+
 def located(paths: Sequence[str], root: Path, where: str) -> tuple[Path, ...]:
     """The files of a prompt's images, under their root.
 
@@ -97,10 +102,17 @@ def file_type(content: bytes, file: Path, where: str) -> str:
     """The media type of an image, by its first bytes: names lie.
 
     Raises:
-        UserError: none of those that servers take.
+        UserError: none of those that servers take, or one that is cut off.
     """
     for offset, mark, name in SIGNATURES:
         if content.startswith(mark, offset):
+            if not _ends(content, name):
+                raise UserError(
+                    where,
+                    f"{file} is cut off after {len(content):,} bytes",
+                    f"a whole {name.upper()} file",
+                    "replace the file",
+                )
             return f"image/{name}"
     raise UserError(
         where,
@@ -108,6 +120,19 @@ def file_type(content: bytes, file: Path, where: str) -> str:
         f"one of {', '.join(sorted({name for _, _, name in SIGNATURES}))}",
         "replace the file",
     )
+
+
+def _ends(content: bytes, name: str) -> bool:
+    """Whether the end of the file is there, as far as its bytes tell without decoding it.
+
+    A server may take what a download has left of an image, and the model would see half of it.
+    """
+    if name == "webp":
+        return len(content) >= 8 + int.from_bytes(content[4:8], "little")
+    if name == "gif":
+        return content.rstrip(b"\0").endswith(b";")
+    mark = ENDS.get(name)
+    return mark is None or mark in content[-LAST:]
 
 
 def in_parts(messages: Sequence[Message], count: int, where: str) -> list[Message]:

@@ -79,7 +79,7 @@ class FaultServer:
 
     async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         self.requests.append(body)
-        key = (body["messages"][-1]["content"], body["seed"])
+        key = (str(body["messages"][-1]["content"]), body["seed"])
         fault = self._script(body, self._asked[key])
         self._asked[key] += 1
         self._now += 1

@@ -6,11 +6,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openai._base_client
 import pytest
 from fault_server import FAULTS, FaultServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from winnow.errors import UserError
 from winnow.qstar.parameters import SamplingParameters
@@ -201,19 +203,49 @@ def test_a_prompt_over_the_context_is_told_apart_from_what_fails() -> None:
     assert len(server.requests) == 1
 
 
-def test_a_broken_image_costs_its_own_prompt_alone(tmp_path: Path) -> None:
-    (tmp_path / "fake.png").write_bytes(b"hello")
-    shown = [Prompt("a", [{"role": "user", "content": "x"}], images=["fake.png"]), *prompts(1)]
-    work = [(prompt, 0, f"{prompt.id}/0") for prompt in shown]
+def image(path: Path, kind: str, keep: float = 1.0) -> None:
+    """A picture of noise, or the first part of its file."""
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, format=kind)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+
+
+def test_broken_images_cost_their_own_prompts_alone(tmp_path: Path) -> None:
+    root, broken = tmp_path / "images", {}
+    root.mkdir()
+    image(tmp_path / "outside.png", "PNG")
+    (root / "fake.png").write_bytes(b"hello")
+    broken["fake.png"] = "is no image: it begins with b'hello'"
+    broken["../outside.png"] = "lies outside"
+    broken["missing.png"] = "is not in"
+    with (root / "huge.png").open("wb") as file:
+        file.truncate(200 * 2**20)
+    broken["huge.png"] = "has 200 MiB"
+    for kind in ("PNG", "JPEG", "WEBP", "GIF"):
+        image(root / f"whole.{kind}", kind)
+        image(root / f"half.{kind}", kind, 0.5)
+        broken[f"half.{kind}"] = "is cut off after"
+    shown = [
+        Prompt(path, [{"role": "user", "content": "x"}], images=[path])
+        for path in [*broken, *(f"whole.{kind}" for kind in ("PNG", "JPEG", "WEBP", "GIF"))]
+    ]
+    work = [(prompt, 0, f"{prompt.id}/0") for prompt in [*shown, *prompts(1)]]
+    asked = []
     with FaultServer() as server:
         endpoint = Endpoint(server.base_url, "secret", "the-model")
-        client = Client(
-            [lambda: endpoint], chat(lambda ask, to: body(ask, to, PARAMETERS, tmp_path)), Limits()
-        )
+        client = Client([lambda: endpoint], chat(lambda ask, to: body(ask, to, PARAMETERS, root)), Limits())
         found = {completion: outcome for completion, _, outcome in client.draw(asks(work, False, 5, 1))}
-    assert "is no image: it begins with b'hello'" in found["a/0"].detail
-    assert isinstance(found["p0/0"], Choice)
-    assert len(server.requests) == 1
+        asked = server.requests
+    for path, reason in broken.items():
+        outcome = found[f"{path}/0"]
+        assert isinstance(outcome, Failed)
+        assert reason in outcome.detail
+        assert path.rpartition("/")[2] in outcome.detail
+    assert {id for id, outcome in found.items() if isinstance(outcome, Choice)} == {
+        "p0/0", "whole.PNG/0", "whole.JPEG/0", "whole.WEBP/0", "whole.GIF/0",
+    }  # fmt: skip
+    assert len(asked) == 5
 
 
 def test_a_reader_who_leaves_early_leaves_no_thread_behind() -> None:
