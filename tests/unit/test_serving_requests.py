@@ -67,7 +67,11 @@ def test_a_request_for_vllm_and_one_for_others() -> None:
 
 
 def test_images_are_shown_in_order_as_data_urls(tmp_path: Path) -> None:
-    files = {"a.png": PNG + b"a", "b.dat": b"\xff\xd8\xff" + b"b", "c.txt": b"RIFF0000WEBPc"}
+    files = {
+        "a.png": PNG + b"aIEND",
+        "b.dat": b"\xff\xd8\xff" + b"b\xff\xd9",
+        "c.txt": b"RIFF\5\0\0\0WEBPc",
+    }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     prompt = Prompt(
