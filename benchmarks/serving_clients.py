@@ -44,7 +44,8 @@ def ours(endpoint: Endpoint, prompts: list[Prompt], n: int, concurrency: int) ->
         return {**body(ask, found, SamplingParameters(), Path()), **SPREAD}
 
     wanted = [(prompt, sample, f"{prompt.id}/{sample}") for prompt in prompts for sample in range(n)]
-    client = Client([lambda: endpoint], chat(make), Limits(concurrency))
+    # As many requests as generate.py has in flight.
+    client = Client([lambda: endpoint], chat(make), Limits(2 * concurrency))
     start, tokens = time.perf_counter(), 0
     for id, _, found in client.draw(asks(wanted, False, 0, n)):
         if isinstance(found, Failed):
@@ -112,16 +113,28 @@ def peak(count: int, padding: int, distinct: int = 200) -> tuple[float, float]:
             "--served_model_name", "echo", "--num_rollout", "1", "--output", str(folder / "out.jsonl"),
         ]  # fmt: skip
         start = time.perf_counter()
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, used = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(said[-3000:])
+        most = 0.0
+        with (folder / "said.log").open("w+") as said:
+            process = subprocess.Popen(command, stderr=said)
+            # Not what wait4 tells: a child starts with what its parent had taken.
+            while process.poll() is None:
+                most = max(most, _high_water(process.pid))
+                time.sleep(0.05)
+            said.seek(0)
+            if process.returncode:
+                raise SystemExit(said.read()[-3000:])
         drawn = sum(1 for _ in rows(folder / "out.jsonl"))
         if drawn != count:
             raise SystemExit(f"{drawn} completions of {count}")
-        return used.ru_maxrss / 1024, time.perf_counter() - start
+        return most, time.perf_counter() - start
+
+
+def _high_water(pid: int) -> float:
+    """The most memory that a process has held, in MiB; 0 when it has ended."""
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    found = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return int(found[0]) / 1024 if found else 0.0
 
 
 @contextmanager

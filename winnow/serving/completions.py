@@ -62,6 +62,8 @@ def completions(
     allowed = terms.max_failed_fraction * len(block.prompts) * len(block.samples)
     failed: list[Completion] = []
     for id, seed, found in client.draw(asks(wanted, block.alpha != "policy", block.seed, terms.most)):
+        if terms.keep_logprobs and isinstance(found, Choice) and found.logprobs is None:
+            found = Failed("failed", "the server tells no log-probabilities")
         completion = _completion(block, origin[id], seed, found, terms)
         if completion.finish_reason == "failed":
             failed.append(completion)

@@ -36,6 +36,8 @@ def client_from_flags(
     mixture: Mixture | None = None,
     own: Sequence[str] = (),
     some: bool = False,
+    samples: int = 1,
+    together: bool = False,
 ) -> Iterator[Client[Found]]:
     """A client of the servers that the flags name, or of one that lives as long as this is entered.
 
@@ -47,11 +49,18 @@ def client_from_flags(
         mixture: for q*.
         own: arguments of vLLM's server that this use of it asks for.
         some: some of the servers that run already may serve another model.
+        samples: completions of each prompt.
+        together: ask for them in one request, where servers tell them apart.
 
     Raises:
         UserError: no such server, or one that does not start.
     """
-    limits = Limits(arguments.concurrency, arguments.max_retries, arguments.request_timeout)
+
+    def limits(together: bool) -> Limits:
+        # A request of several ends with its longest: the server has others to go on with.
+        prompts = min(samples, 2) if together else samples
+        return Limits(prompts * arguments.concurrency, arguments.max_retries, arguments.request_timeout)
+
     urls = arguments.base_url
     if arguments.skip_vllm_launch:
         urls = [*urls, f"http://{HOST}:{arguments.model_port or 8000}/v1"]
@@ -61,12 +70,13 @@ def client_from_flags(
         find = functools.partial(endpoint_at, key=key, name=arguments.served_model_name, model=model)
         found = _some(urls, find) if some else [find(url) for url in urls]
         current = [functools.partial(_as_found, endpoint) for endpoint in found]
-        yield Client(current, service, limits, all(endpoint.vllm for endpoint in found))
+        takes_n = all(endpoint.vllm for endpoint in found)
+        yield Client(current, service, limits(together and takes_n), takes_n)
         return
     log_file = arguments.vllm_log or arguments.output.with_name(f"{arguments.output.stem}_vllm.log")
     launch = _launch(arguments, model, len(devices), own, mixture)
     with Server(launch, log_file, arguments.server_timeout) as server:
-        yield Client([server.endpoint], service, limits)
+        yield Client([server.endpoint], service, limits(together))
 
 
 def _some(urls: Sequence[str], find: Callable[[str], Endpoint]) -> list[Endpoint]:

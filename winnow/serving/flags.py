@@ -51,7 +51,8 @@ def add_serving_flags(group: argparse._ActionsContainer) -> None:
         "--concurrency",
         type=positive_int,
         default=32,
-        help="prompts in flight, each with num_rollout completions",
+        help="prompts in flight, each with num_rollout completions; as many again wait, so that the server "
+        "has work while the longest of a prompt is drawn",
     )
     group.add_argument(
         "--max_retries", type=int, default=10, help="of a request, before its completions have failed"

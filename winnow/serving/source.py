@@ -44,6 +44,8 @@ class Served:
     ) -> None:
         self._arguments, self._theta, self._teacher = arguments, theta, teacher
         self._parameters, self._devices = parameters, devices
+        # vLLM refuses several samples at T = 0, which are all the same.
+        self._together = parameters.temperature > 0
         self._stack = ExitStack()
         self._client: Client[Choice] | None = None
         self._mixture: Mixture | None = None
@@ -64,10 +66,8 @@ class Served:
         """
         if self._client is None:
             self._client = self._start(block)
-        # vLLM refuses several samples at T = 0, which are all the same.
-        together = self._client.takes_n and self._parameters.temperature > 0
         terms = Terms(
-            self._arguments.num_rollout if together else 1,
+            self._arguments.num_rollout if self._together and self._client.takes_n else 1,
             self._arguments.max_failed_fraction,
             self._arguments.save_token_ids,
             self._arguments.save_logprobs,
@@ -89,9 +89,17 @@ class Served:
         # Of what was drawn from: after temperature, top-k and top-p.
         own = ["--logprobs-mode=processed_logprobs"] if arguments.save_logprobs else []
         model = str(self._teacher or self._theta)
-        return self._stack.enter_context(
-            client_from_flags(arguments, model, chat(make), self._devices, self._mixture, own)
+        client = client_from_flags(
+            arguments,
+            model,
+            chat(make),
+            self._devices,
+            self._mixture,
+            own,
+            samples=arguments.num_rollout,
+            together=self._together,
         )
+        return self._stack.enter_context(client)
 
     def _mixed(self, theta: str, block: Block) -> Mixture:
         arguments = self._arguments
