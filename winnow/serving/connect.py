@@ -134,7 +134,8 @@ def _launch(
         arguments=[
             *(f"--{name}={value}" for name, value in named.items() if value is not None),
             *(["--trust-remote-code"] if arguments.trust_remote_code else []),
-            # On CPU, vLLM 0.32 fails on a prompt with a seed that it reads in parts.
+            # On CPU, vLLM 0.32 fails on a prompt with a seed that it reads in parts ("CPU Generator does not
+            # use offset"), and its engine ends.
             *([] if gpus else ["--no-enable-chunked-prefill"]),
             *own,
             *(mixture.arguments() if mixture else []),
