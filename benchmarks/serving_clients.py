@@ -20,8 +20,9 @@ from benchmarks.serving_models import END
 from winnow.jsonl import rows
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
-from winnow.serving.client import Client, Failed, Limits, chat
+from winnow.serving.client import Client, Limits, chat
 from winnow.serving.endpoint import Endpoint
+from winnow.serving.failed import Failed
 from winnow.serving.requests import Ask, asks, body
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -43,13 +43,14 @@ rule diagnose:
         block_size=BLOCK_SIZE,
         n=lambda wildcards: int(wildcards.n),
         scorer=config["selection"]["scorer"],
+        rollouts="--rollouts" if ROLLOUTS else "",
         title=lambda wildcards: f"{config['run']}, step {wildcards.step}, {wildcards.alpha}, n = {wildcards.n}",
     message:
         "Diagnosing step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
         "{params.program} --prompts {params.prompts} --scored {params.scored}"
         " {params.diagnostics} --num_shards {params.num_shards} --block_size {params.block_size}"
-        " --n {params.n} --scorer {params.scorer} --title {params.title:q}"
+        " --n {params.n} --scorer {params.scorer} {params.rollouts} --title {params.title:q}"
         " --output_dir {params.folder} > {log} 2>&1"
 
 
@@ -80,4 +81,5 @@ use rule diagnose as diagnose_qstar with:
         block_size=BLOCK_SIZE,
         n=lambda wildcards: int(wildcards.n),
         scorer=config["selection"]["scorer"],
+        rollouts="--rollouts" if ROLLOUTS else "",
         title=lambda wildcards: f"{config['run']}, step {wildcards.step}, {wildcards.alpha}, n = {wildcards.n}",

@@ -78,6 +78,11 @@ def all_products():
     files += [LAYOUT.diagnostics(arm, "diagnostics.json") for arm in ARMS]
     files += [file for arm in ARMS for file in report_files(arm)]
     files += [
+        LAYOUT.diagnostics(arm, "reject_sampling_results.json")
+        for arm in ARMS
+        if "numeric_error" in config["scoring"]
+    ]
+    files += [
         LAYOUT.training_data(arm, formats.find(name).filename)
         for arm in TRAINED
         for name in config["export"]["formats"]

@@ -8,7 +8,7 @@ Writes into --output_dir
     pass_at_k.png              unbiased pass@k for k = 1, 2, 4 … n
     pass_rate.png              how many prompts pass 0, 1, … n times
     error_distribution.png     errors of all completions, and of each prompt's best
-    reject_sampling_results.json   with numeric errors: the rollouts of each prompt, and its best
+    reject_sampling_results.json   with --rollouts: the errors of each prompt, and its best completion
     lengths.png                completion tokens of those that passed and those that failed
     qstar.png                  with --diagnostics: α, ESS ratio, β, both KLs and −log Z
     alpha_along_completion.png with --diagnostics: α by token position
@@ -54,6 +54,7 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--n", type=positive_int, required=True, help="samples of each prompt to look at")
     p.add_argument("--scorer", default="exact_answer", help="whose verdict counts as passed")
     p.add_argument("--error_scorer", default="numeric_error", help="whose value is an error, if it is there")
+    p.add_argument("--rollouts", action="store_true", help="write reject_sampling_results.json")
     p.add_argument("--title", help="over every figure: run, step, alpha and n")
     p.add_argument("--output_dir", required=True, type=Path, help="where the files go")
     return p
@@ -89,7 +90,7 @@ def main(arguments: argparse.Namespace) -> None:
     body = text.removeprefix(title).lstrip("\n")
     jsonl.write_text(out / "diagnostics.html", text_page(title or "Diagnostics", body))
     jsonl.write_json(out / "diagnostics.json", report)
-    if report["errors"]:
+    if arguments.rollouts:
         write_results(out / FILENAME, groups(), arguments.error_scorer)
     first = report["pass_at_k"]["points"][0]["estimate"]
     last = report["pass_at_k"]["points"][-1]["estimate"]

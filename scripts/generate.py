@@ -134,7 +134,7 @@ def flags() -> argparse.ArgumentParser:
     output.add_argument(
         "--save_logprobs",
         action="store_true",
-        help="keep each token's log-probability under what it was drawn from (--backend vllm)",
+        help="keep each token's log-probability under what it was drawn from (a vLLM of the job's own)",
     )
     return p
 
@@ -150,13 +150,8 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.max_new_tokens,
         tuple(arguments.stop),
     )
-    if arguments.save_logprobs and arguments.backend != "vllm":
-        raise UserError(
-            "--save_logprobs",
-            f"given with --backend {arguments.backend}",
-            "--backend vllm: the engine in process does not tell them",
-            "leave it out, or add --backend vllm",
-        )
+    if arguments.save_logprobs:
+        _check_logprobs(arguments)
     if arguments.progress_scorer:
         Verdicts(arguments.progress_scorer)
     prompts = list(_prompts(arguments))
@@ -240,6 +235,20 @@ def _source(
         image_root=arguments.image_root,
     )
     return nullcontext(InProcess(load, devices, arguments.batch_size, arguments.save_token_ids))
+
+
+def _check_logprobs(arguments: argparse.Namespace) -> None:
+    mend = "leave it out, or let the job start a vLLM of its own and draw at a temperature above 0"
+    expected = "what the server has drawn from, after temperature, top-k and top-p"
+    found = None
+    if arguments.backend != "vllm":
+        found = f"given with --backend {arguments.backend}, which does not tell them"
+    elif arguments.base_url or arguments.skip_vllm_launch:
+        found = "given with a server that runs already: vLLM's default is to tell others"
+    elif not arguments.temperature:
+        found = "given with --temperature 0, where vLLM tells those at temperature 1"
+    if found:
+        raise UserError("--save_logprobs", found, expected, mend)
 
 
 def _check_devices(device: str, device_t: str | None, count: int) -> None:

@@ -34,6 +34,7 @@ from winnow.attempts import Attempt
 from winnow.command_line import add_attempts, add_deadline, check_output, fraction, parser, positive_int, run
 from winnow.devices import add_devices, devices_a_node, held
 from winnow.ending import told_of_the_end
+from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
 from winnow.journal import FinishedElsewhere, Journal
 from winnow.manifest import file_hash
@@ -96,7 +97,12 @@ def main(arguments: argparse.Namespace) -> None:
                 lambda tokens: attempt.add(log_probabilities=1, tokens=tokens),
             )
     except FinishedElsewhere:
-        log.info("%s: finished by another process meanwhile", arguments.output)
+        raise UserError(
+            arguments.output,
+            "finished by another process meanwhile, perhaps with another --alpha, --seed or --num_rollout",
+            "one process that writes it",
+            "use what is there, or run again",
+        ) from None
 
 
 if __name__ == "__main__":

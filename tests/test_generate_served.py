@@ -88,6 +88,9 @@ def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
     for more, message in (
         (["--alpha_method", "entropy", "--base_url", "http://127.0.0.1:9/v1"], "the student in its engine"),
         (["--alpha_method", "entropy", "--tensor_parallel_size", "2"], "the student is not split"),
+        (["--save_logprobs", "--base_url", "http://127.0.0.1:9/v1"], "a server that runs already"),
+        (["--save_logprobs", "--temperature", "0"], "those at temperature 1"),
+        (["--save_logprobs", "--backend", "transformers"], "does not tell them"),
         (["--dtype", "float64"], "one of float16, bfloat16, float32 for --backend vllm"),
         (["--base_url", "http://127.0.0.1:9/v1", "--max_retries", "0"], "no server answers"),
     ):

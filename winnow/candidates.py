@@ -10,6 +10,7 @@ from pathlib import Path
 from winnow import jsonl
 from winnow.errors import UserError
 from winnow.records import NOT_GENERATED, Completion, Prompt
+from winnow.serving.failed import Failed
 
 DRAWN_BY = ("policy", "teacher")
 
@@ -21,12 +22,12 @@ class Candidates:
     Attributes:
         prompt: what was asked.
         drawn: completions with their token ids.
-        lost: ids of those that nobody drew, with the reason.
+        lost: those that nobody drew, by their ids.
     """
 
     prompt: Prompt
     drawn: list[Completion]
-    lost: dict[str, str]
+    lost: dict[str, Failed]
 
 
 def read_candidates(path: str | Path, prompts: Iterator[Prompt]) -> list[Candidates]:
@@ -71,7 +72,7 @@ def _groups(path: str | Path, prompts: Iterator[Prompt]) -> Iterator[tuple[Promp
 
 def _group(path: str | Path, prompt: Prompt, members: Numbered) -> Candidates:
     lost = {
-        each.id: each.detail or each.finish_reason
+        each.id: Failed(each.finish_reason, each.detail or each.finish_reason)
         for _, each in members
         if each.finish_reason in NOT_GENERATED
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from winnow.errors import UserError
-from winnow.generation import Block, Finished, Missing, completions, finish, generate
+from winnow.generation import Block, Finished, Missing, completions, generate, write
 from winnow.journal import FinishedElsewhere, Journal
 
 if TYPE_CHECKING:
@@ -91,18 +91,23 @@ def journals(
 
 
 def draw_all(found: list[tuple[Work, Journal]], source: Source, scorer: str | None) -> None:
-    """Draw what the journals lack, and write each block as soon as it is whole."""
+    """Draw what the journals lack, and write each block as soon as it is whole.
+
+    The journals stay until all blocks are: the next attempt would else draw those that are finished again.
+    """
     for work, journal in found:
 
         def missing_of(missing: list[Missing], block: Block = work.block) -> Generator[Finished]:
             return source.draw(block, missing)
 
         generate(work.block, journal, missing_of, scorer)
-        finish(work.block, journal, work.output, work.diagnostics)
+        write(work.block, journal, work.output, work.diagnostics)
+    for _, journal in found:
+        journal.remove()
 
 
 class InProcess:
-    """Draws in this process, or in one worker for each of several GPUs.
+    """Draws in this process, or in one worker for each of several GPUs; these load the model for each block.
 
     Args:
         load: makes the sampler; has to be picklable.

@@ -148,20 +148,25 @@ def completions(
 
 
 def finish(block: Block, journal: Journal, output: Path, diagnostics: Path | None) -> None:
+    """Write the journal's entries in order under their final names, and remove it."""
+    write(block, journal, output, diagnostics)
+    journal.remove()
+
+
+def write(block: Block, journal: Journal, output: Path, diagnostics: Path | None) -> None:
     """Write the journal's entries in order under their final names; the completions last."""
     if diagnostics is not None:
-        with jsonl.writer(diagnostics) as write:
+        with jsonl.writer(diagnostics) as append:
             for prompt, sample, completion in block.ids():
                 found = journal.read(completion)["diagnostics"]
                 if found is not None:
-                    write({"id": completion, "prompt_id": prompt.id, "sample": sample, **found})
+                    append({"id": completion, "prompt_id": prompt.id, "sample": sample, **found})
     # Not through <output>.partial, which is the journal itself.
     unsorted = output.with_name(f"{output.name}.sorted")
-    with jsonl.writer(unsorted) as write:
+    with jsonl.writer(unsorted) as append:
         for _, _, completion in block.ids():
-            write(journal.read(completion)["completion"])
+            append(journal.read(completion)["completion"])
     unsorted.replace(output)
-    journal.remove()
 
 
 def _without_text(block: Block, missing: Missing, seed: int, reason: str) -> Completion:

@@ -30,11 +30,6 @@ SIGNATURES = (
 """(place, bytes, kind) by which `FORMATS` are known."""
 
 
-ENDS = {"png": b"IEND", "jpeg": b"\xff\xd9"}
-LAST = 64 * 2**10
-"""Bytes at the end of a file in which its last mark stands: some programs write more behind it."""
-
-
 def located(paths: Sequence[str], root: Path, where: str) -> tuple[Path, ...]:
     """The files of a prompt's images, under their root.
 
@@ -129,10 +124,20 @@ def _ends(content: bytes, name: str) -> bool:
     """
     if name == "webp":
         return len(content) >= 8 + int.from_bytes(content[4:8], "little")
-    if name == "gif":
-        return content.rstrip(b"\0").endswith(b";")
-    mark = ENDS.get(name)
-    return mark is None or mark in content[-LAST:]
+    if name == "jpeg":
+        return b"\xff\xd9" in content[_scan(content) :]
+    # Some programs write more behind the end. Of the others no mark is rare enough to be told from data.
+    return name != "png" or b"IEND" in content
+
+
+def _scan(content: bytes) -> int:
+    """Where the picture of a JPEG begins: behind its segments, of which one may hold a small picture."""
+    place = 2
+    while content[place : place + 1] == b"\xff" and place + 4 <= len(content):
+        if content[place + 1] == 0xDA:
+            return place
+        place += 1 if content[place + 1] == 0xFF else 2 + int.from_bytes(content[place + 2 : place + 4])
+    return len(content)
 
 
 def in_parts(messages: Sequence[Message], count: int, where: str) -> list[Message]:

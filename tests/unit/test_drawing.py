@@ -55,6 +55,29 @@ def test_what_an_earlier_attempt_has_finished_is_not_drawn_again(tmp_path: Path)
     assert not list(tmp_path.glob("*.partial"))
 
 
+class Breaking(Counted):
+    def draw(self, block: Block, missing: list) -> object:
+        if self.blocks:
+            raise RuntimeError("the second block")
+        yield from super().draw(block, missing)
+
+
+def test_finished_blocks_are_not_drawn_again_when_a_later_one_fails(tmp_path: Path) -> None:
+    works = [work(tmp_path, 0), work(tmp_path, 1)]
+    with (
+        pytest.raises(RuntimeError, match="the second block"),
+        journals(works, lambda entry, new: None) as found,
+    ):
+        draw_all(found, Breaking(), None)
+    before = works[0].output.read_bytes()
+    source = Counted()
+    with journals(works, lambda entry, new: None) as found:
+        draw_all(found, source, None)
+    assert [len(each) for each in source.blocks] == [6]
+    assert works[0].output.read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_several_blocks_need_several_names() -> None:
     assert outputs(Path("a/out.jsonl"), [3]) == [Path("a/out.jsonl")]
     assert outputs(Path("a/b-{block}.jsonl"), [3, 1]) == [Path("a/b-3.jsonl"), Path("a/b-1.jsonl")]

@@ -86,9 +86,10 @@ def test_models_that_agree_choose_freely_and_one_that_cannot_say_it_never_has_it
         weigh(same, same[:2], same, 0.5)
 
 
-def test_a_sample_does_not_depend_on_the_others() -> None:
-    weights = weigh(np.zeros(9), np.arange(9.0), np.zeros(9), 0.5)
+def test_draws_depend_on_run_prompt_and_sample() -> None:
+    weights = weigh(np.zeros(9), np.arange(9.0) / 9, np.zeros(9), 0.5)
     assert weights is not None
-    few = [choose(weights, 5, "p", sample) for sample in range(4)]
-    assert few == [choose(weights, 5, "p", sample) for sample in range(8)][:4]
-    assert few != [choose(weights, 6, "p", sample) for sample in range(4)]
+    chosen = [choose(weights, 5, "p", sample) for sample in range(12)]
+    assert len(set(chosen)) > 1, "each has a draw of its own"
+    assert chosen != [choose(weights, 6, "p", sample) for sample in range(12)]
+    assert chosen != [choose(weights, 5, "q", sample) for sample in range(12)]

@@ -19,8 +19,9 @@ from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
 from winnow.serving import client as client_module
 from winnow.serving.answers import Choice
-from winnow.serving.client import Client, Failed, Limits, chat
+from winnow.serving.client import Client, Limits, chat
 from winnow.serving.endpoint import Endpoint
+from winnow.serving.failed import Failed
 from winnow.serving.requests import asks, body, prompt_seed
 
 PARAMETERS = SamplingParameters(max_new_tokens=16)
@@ -222,10 +223,17 @@ def test_broken_images_cost_their_own_prompts_alone(tmp_path: Path) -> None:
     with (root / "huge.png").open("wb") as file:
         file.truncate(200 * 2**20)
     broken["huge.png"] = "has 200 MiB"
-    for kind in ("PNG", "JPEG", "WEBP", "GIF"):
+    for kind in ("PNG", "JPEG", "WEBP"):
         image(root / f"whole.{kind}", kind)
         image(root / f"half.{kind}", kind, 0.5)
         broken[f"half.{kind}"] = "is cut off after"
+    with (root / "whole.JPEG").open("ab") as file:
+        file.write(bytes(200_000))
+    image(root / "whole.GIF", "GIF")
+    small = (root / "whole.JPEG").read_bytes()[:-200_000]
+    thumbnail = b"\xff\xe1" + (2 + len(small)).to_bytes(2, "big") + small
+    (root / "thumbnail.jpg").write_bytes(b"\xff\xd8" + thumbnail + (root / "half.JPEG").read_bytes()[2:])
+    broken["thumbnail.jpg"] = "is cut off after"
     shown = [
         Prompt(path, [{"role": "user", "content": "x"}], images=[path])
         for path in [*broken, *(f"whole.{kind}" for kind in ("PNG", "JPEG", "WEBP", "GIF"))]

@@ -69,7 +69,7 @@ def test_a_request_for_vllm_and_one_for_others() -> None:
 def test_images_are_shown_in_order_as_data_urls(tmp_path: Path) -> None:
     files = {
         "a.png": PNG + b"aIEND",
-        "b.dat": b"\xff\xd8\xff" + b"b\xff\xd9",
+        "b.dat": b"\xff\xd8\xff\xdabb\xff\xd9",
         "c.txt": b"RIFF\5\0\0\0WEBPc",
     }
     for name, content in files.items():

@@ -37,6 +37,23 @@ def launch(marked: Marked, **more: str) -> Launch:
     return Launch(Path("/models/m"), "the-model", ["--dtype=float32"], environment=environment)
 
 
+def test_checkpoints_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    first, second = (tmp_path / step / "huggingface" for step in ("step-18", "step-36"))
+    for folder in (first, second):
+        folder.mkdir(parents=True)
+    served = Launch(first, "huggingface", environment={"PYTHONPATH": str(STAND_IN)})
+    with Server(served, tmp_path / "vllm.log") as server:
+        endpoint = server.endpoint()
+        assert endpoint is not None
+        found = endpoint_at(endpoint.base_url, endpoint.key, model=str(first))
+        assert found.model == "huggingface"
+        # Where the server's folder is not on this machine, the name has to do.
+        found = endpoint_at(endpoint.base_url, endpoint.key, model="/elsewhere/huggingface")
+        assert found.model == "huggingface"
+        with pytest.raises(UserError, match="it serves huggingface, not .*step-36"):
+            endpoint_at(endpoint.base_url, endpoint.key, model=str(second))
+
+
 def test_it_comes_up_for_its_job_alone_and_leaves_nothing_behind(marked: Marked, tmp_path: Path) -> None:
     with Server(launch(marked), tmp_path / "logs" / "m_vllm.log") as server:
         endpoint = server.endpoint()

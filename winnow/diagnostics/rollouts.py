@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import orjson
 
 from winnow import jsonl
-from winnow.diagnostics.summaries import number
 from winnow.records import NOT_GENERATED
 from winnow.scoring.answers import extract_reference, parse_number
 from winnow.selection.groups import Group
@@ -77,4 +77,4 @@ def _ground_truth(reference: str | None) -> float | str | None:
 
 def _read(text: str) -> float | None:
     found = parse_number(text)
-    return None if found is None else number(found)
+    return found if found is not None and math.isfinite(found) else None

@@ -20,6 +20,7 @@ import openai
 from winnow.errors import UserError
 from winnow.serving.answers import Choice, Unusable, read
 from winnow.serving.endpoint import Endpoint
+from winnow.serving.failed import Failed
 from winnow.serving.requests import Ask
 
 log = logging.getLogger("serving")
@@ -31,19 +32,6 @@ POLL_SECONDS = 0.25
 NOTICE_SECONDS = 2.0
 """In which the death of a server is noticed by whoever watches it."""
 TOO_LONG = re.compile(r"context length|maximum model length", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A completion that cannot be drawn.
-
-    Attributes:
-        reason: a finish reason of `records.NOT_GENERATED`.
-        detail: in words.
-    """
-
-    reason: str
-    detail: str
 
 
 class Placed(Protocol):

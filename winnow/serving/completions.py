@@ -12,7 +12,8 @@ from winnow.generation import Block, Finished, Missing
 from winnow.qstar.diagnostics import summarize
 from winnow.records import Completion
 from winnow.serving.answers import Choice
-from winnow.serving.client import Client, Failed
+from winnow.serving.client import Client
+from winnow.serving.failed import Failed
 from winnow.serving.mixture import Mixture
 from winnow.serving.requests import asks, prompt_seed
 
@@ -58,7 +59,7 @@ def completions(
             seed = prompt_seed(block.seed, each.prompt.id, each.sample)
             yield _completion(block, each, seed, unfit[each.prompt.id], terms), None
     wanted = [each for each in missing if each.prompt.id not in unfit]
-    told = terms.mixture.reader() if terms.mixture else None
+    told = terms.mixture.told if terms.mixture else None
     allowed = terms.max_failed_fraction * len(block.prompts) * len(block.samples)
     failed: list[Completion] = []
     for id, seed, found in client.draw(asks(wanted, block.alpha != "policy", block.seed, terms.most)):

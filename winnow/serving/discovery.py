@@ -82,6 +82,11 @@ def _name_of(model: str, models: Mapping[str, Model]) -> str | None:
     path = Path(model)
     names = {model, path.name, str(path.resolve())}
     for id, served in models.items():
-        if {id, (served.model_extra or {}).get("root")} & names:
+        root = (served.model_extra or {}).get("root")
+        if root in names:
+            return id
+        # Checkpoints of several steps often have one name; a folder that is here tells which it is.
+        other = path.is_dir() and isinstance(root, str) and Path(root).is_dir()
+        if id in names and not (other and Path(str(root)).resolve() != path.resolve()):
             return id
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterable
@@ -97,6 +98,7 @@ class Mixture:
             f"has {self.student.context}"
         )
 
-    def reader(self) -> Reader:
-        """Of what the engine tells."""
+    @functools.cached_property
+    def told(self) -> Reader:
+        """What the engine tells of each token; one reader for all blocks, for it reads from the beginning."""
         return Reader(self.folder)

@@ -20,6 +20,7 @@ from winnow.qstar.vocabulary import common_width, token_map
 from winnow.records import Completion, completion_id
 from winnow.resampling import Floats, Weights, choose, weigh
 from winnow.serving.chat_model import ChatModel
+from winnow.serving.failed import Failed
 from winnow.serving.sequence import THETA, T, judge_all, judges, key
 from winnow.shards import read_prompts
 
@@ -52,6 +53,13 @@ def resample(
     """
     found = read_candidates(arguments.input, read_prompts(prompts))
     names = arguments.model_theta, arguments.model_t or arguments.model_theta
+    if arguments.served_model_name and names[0] != names[1]:
+        raise UserError(
+            "--served_model_name",
+            f"{arguments.served_model_name!r}, for two models",
+            "servers that have the models under their own names",
+            "leave it out, and serve each model from its folder or under the last part of its name",
+        )
     hashes = resolve(names[0])[1].model, resolve(names[1])[1].model
     drawn_by = _check_origin(arguments.input, found, hashes)
     theta = ChatModel(names[0], arguments.trust_remote_code, "the student")
@@ -103,7 +111,7 @@ class _Picker:
         hashes: tuple[str, str],
         drawn_by: str,
         journal: Journal,
-        failed: dict[str, str],
+        failed: dict[str, Failed],
     ) -> None:
         self._alpha, self._n, self._seed = arguments.alpha, arguments.num_rollout, arguments.seed
         self._theta, self._hashes, self._drawn_by = theta, hashes, drawn_by
@@ -113,9 +121,9 @@ class _Picker:
 
     def pick(self, group: Candidates) -> tuple[list[Completion], dict[str, Any] | None]:
         """(completions, what is told of the weights)."""
-        reason = self._reason(group)
-        if reason:
-            return list(self._not_generated(group, reason)), None
+        lost = self._lost_of(group)
+        if lost:
+            return list(self._not_generated(group, lost)), None
         theta, t = (np.array([self._log_prob(role, each.id) for each in group.drawn]) for role in (THETA, T))
         own = t if self._drawn_by == "teacher" else theta
         drawn = np.array(
@@ -127,7 +135,8 @@ class _Picker:
         self._unlike += int((np.abs(drawn - own) > 0.01 * np.maximum(1, np.abs(own))).sum())
         weights = weigh(theta, t, drawn, self._alpha)
         if weights is None:
-            return list(self._not_generated(group, "the models agree on none of the candidates")), None
+            nothing = Failed("failed", "the models agree on none of the candidates")
+            return list(self._not_generated(group, nothing)), None
         self._shares.append(weights.ess / len(group.drawn))
         chosen = [choose(weights, self._seed, group.prompt.id, sample) for sample in range(self._n)]
         return list(self._completions(group, chosen)), self._told(group, weights, (theta, t), chosen)
@@ -152,7 +161,7 @@ class _Picker:
         if self._lost:
             log.warning("%d prompts have no completion; the records say why", self._lost)
 
-    def _reason(self, group: Candidates) -> str | None:
+    def _lost_of(self, group: Candidates) -> Failed | None:
         """Why a prompt has no completion: a missing candidate would bend the weights of the others."""
         lost = dict(group.lost) | {
             each.id: self._failed[key(role, each.id)]
@@ -160,10 +169,12 @@ class _Picker:
             for each in group.drawn
             if key(role, each.id) in self._failed
         }
-        if not lost and group.drawn:
+        if not lost:
             return None
-        first = min(lost, default="")
-        return f"{len(lost)} candidates are lost; {first}: {lost.get(first)}"
+        first = min(lost)
+        reasons = {each.reason for each in lost.values()}
+        reason = "prompt_too_long" if reasons == {"prompt_too_long"} else "failed"
+        return Failed(reason, f"{len(lost)} candidates are lost; {first}: {lost[first].detail}")
 
     def _log_prob(self, role: str, completion: str) -> float:
         value = self._journal.read(key(role, completion))["log_prob"]
@@ -200,13 +211,13 @@ class _Picker:
                 logprobs=None,
             )
 
-    def _not_generated(self, group: Candidates, reason: str) -> Iterator[Completion]:
+    def _not_generated(self, group: Candidates, lost: Failed) -> Iterator[Completion]:
         self._lost += 1
         step = group.drawn[0].step if group.drawn else "0"
         for sample in range(self._n):
             yield Completion(
-                completion_id(group.prompt.id, sample), group.prompt.id, sample, 0, "", "failed", 0, 0,
-                step, f"sequence-{self._alpha:g}", self._hashes[0], self._hashes[1], None, reason,
+                completion_id(group.prompt.id, sample), group.prompt.id, sample, 0, "", lost.reason, 0, 0,
+                step, f"sequence-{self._alpha:g}", self._hashes[0], self._hashes[1], None, lost.detail,
             )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from winnow.journal import Journal
 from winnow.progress import Progress
 from winnow.records import Prompt
 from winnow.serving.chat_model import ChatModel
-from winnow.serving.client import Failed
 from winnow.serving.connect import client_from_flags
+from winnow.serving.failed import Failed
 from winnow.serving.likelihoods import likelihoods
 from winnow.serving.requests import Ask
 
@@ -59,8 +59,8 @@ def judge_all(
     devices: list[str],
     journal: Journal,
     count: Callable[[int], None],
-) -> dict[str, str]:
-    """Ask for what the journal lacks; gives (key → reason) of what failed for good.
+) -> dict[str, Failed]:
+    """Ask for what the journal lacks; gives what failed for good, by its key.
 
     Args:
         arguments: with the flags of servers.
@@ -71,14 +71,15 @@ def judge_all(
         count: called with the tokens of each.
 
     Raises:
-        UserError: a server that does not start, or too many that failed.
+        UserError: a server that does not start, or too many prompts of which one failed.
     """
     candidates = sum(len(each.drawn) for each in found)
     total = candidates * sum(len(judge.roles) for judge in models)
     if len(journal):
         log.info("resumed %s of %s log-probabilities", f"{len(journal):,}", f"{total:,}")
     tokens = {each.id: each.token_ids or [] for group in found for each in group.drawn}
-    failed: dict[str, str] = {}
+    failed: dict[str, Failed] = {}
+    allowed = arguments.max_failed_fraction * len(found)
     for judge in models:
         asks = list(_asks(found, judge, journal))
         if not asks:
@@ -90,8 +91,8 @@ def judge_all(
         ):
             for id, _, told in client.draw(asks):
                 if isinstance(told, Failed):
-                    failed[id] = told.detail
-                    _check(failed, arguments.max_failed_fraction * total)
+                    failed[id] = told
+                    _check(failed, allowed)
                     continue
                 value = math.fsum(told.logprobs)
                 journal.append(id, {"log_prob": value if math.isfinite(value) else None})
@@ -137,12 +138,15 @@ def _tokens(
     return prompt(ask), tokens[ask.ids[0].partition(" ")[2]]
 
 
-def _check(failed: dict[str, str], allowed: float) -> None:
-    if len(failed) > allowed:
-        id, reason = list(failed.items())[-1]
+def _check(failed: dict[str, Failed], allowed: float) -> None:
+    # What is too long today is so tomorrow: the records say it, and asking again would not help.
+    passing = {id: each.detail for id, each in failed.items() if each.reason != "prompt_too_long"}
+    prompts = {id.partition(" ")[2].rpartition("/")[0] for id in passing}
+    if len(prompts) > allowed:
+        id, reason = list(passing.items())[-1]
         raise UserError(
             f"completion {id.partition(' ')[2]}",
-            f"{len(failed)} log-probabilities could not be had; the last: {reason}",
+            f"{len(prompts)} prompts have candidates that could not be judged; the last: {reason}",
             f"at most {int(allowed)} (--max_failed_fraction)",
             "see the server's log; what is finished is kept, the same command asks for the rest again",
         )
