@@ -45,7 +45,7 @@ def ours(endpoint: Endpoint, prompts: list[Prompt], n: int, concurrency: int) ->
         return {**body(ask, found, SamplingParameters(), Path()), **SPREAD}
 
     wanted = [(prompt, sample, f"{prompt.id}/{sample}") for prompt in prompts for sample in range(n)]
-    # As many requests as generate.py has in flight.
+    # As generate.py: a request of several ends with its longest, so as many again wait.
     client = Client([lambda: endpoint], chat(make), Limits(2 * concurrency))
     start, tokens = time.perf_counter(), 0
     for id, _, found in client.draw(asks(wanted, False, 0, n)):

@@ -50,7 +50,7 @@ def test_checkpoints_of_one_name_are_told_apart_by_their_folders(tmp_path: Path)
         # Where the server's folder is not on this machine, the name has to do.
         found = endpoint_at(endpoint.base_url, endpoint.key, model="/elsewhere/huggingface")
         assert found.model == "huggingface"
-        with pytest.raises(UserError, match="it serves huggingface, not .*step-36"):
+        with pytest.raises(UserError, match=r"it serves huggingface, not .*step-36"):
             endpoint_at(endpoint.base_url, endpoint.key, model=str(second))
 
 
