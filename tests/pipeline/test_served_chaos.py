@@ -20,33 +20,30 @@ from workspace import Workspace, kill_group
 
 pytestmark = pytest.mark.slow
 
-VLLM = os.environ.get("WINNOW_CHAOS_VLLM")
-"""A Python that has vLLM: the kills are of a real one then, which takes a quarter of an hour."""
 TARGETS = [
     f"{BLOCKS}/step-middle/{alpha}/{shard}-of-00002.block-0.jsonl"
     for alpha in ("policy", "teacher")
     for shard in ("00000", "00001")
 ]
-PROMPTS = 600 if VLLM else 60
+PROMPTS = 60
 
 
 def test_ten_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marked, source = Marked(), random.Random(7)
-    own = {"WINNOW_VLLM_PYTHON": VLLM, "VLLM_CPU_KVCACHE_SPACE": "1"} if VLLM else {"STAND_IN": "slow"}
-    for name, value in {**own, "PYTHONPATH": "" if VLLM else str(STAND_IN), "MARK": marked.mark}.items():
+    for name, value in (("PYTHONPATH", str(STAND_IN)), ("STAND_IN", "slow"), ("MARK", marked.mark)):
         monkeypatch.setenv(name, value)
     space = Workspace.fresh(tmp_path)
     space.configure(slowly_served)
     victims = ["server"] * 4 + ["job"] * 3 + ["snakemake"] * 3
     source.shuffle(victims)
     run: subprocess.Popen[str] | None = None
-    end = time.monotonic() + (3000 if VLLM else 400)
+    end = time.monotonic() + 400
     while victims:
         assert time.monotonic() < end, f"still to be killed: {victims}"
         if run is None or run.poll() is not None:
             run = start(space)
         server = wait_for(marked, run)
-        time.sleep(source.uniform(0.0, 60.0 if VLLM else 0.6))
+        time.sleep(source.uniform(0.0, 0.6))
         assert not finished(space), f"all was drawn before these were killed: {victims}"
         if victims[-1] == "snakemake":
             kill_group(run)
@@ -56,7 +53,7 @@ def test_ten_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             continue
         victims.pop()
     if run is not None and run.poll() is None:
-        run.communicate(timeout=900 if VLLM else 120)
+        run.communicate(timeout=120)
     space.snakemake("--unlock")
     space.run("--rerun-incomplete", *TARGETS)
     for target in TARGETS:
@@ -64,18 +61,13 @@ def test_ten_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         counts = Counter(row["prompt_id"] for row in rows)
         assert len(counts) == PROMPTS // 2
         assert set(counts.values()) == {4}
-        assert len({row["seed"] for row in rows}) == len(rows)
-        assert {row["finish_reason"] for row in rows} <= {"stop", "length"}
-        if not VLLM:
-            assert all(row["text"].endswith(f"#{row['seed']}") for row in rows)
+        assert all(row["text"].endswith(f"#{row['seed']}") for row in rows)
     assert marked.gone()
 
 
 def slowly_served(config: dict[str, Any]) -> None:
     served(config)
     config["serving"] = {"concurrency": 1}
-    if VLLM:
-        config["serving"] |= {"arguments": "--enforce-eager", "max_model_len": 128}
     config["data"]["train"]["num_samples"] = PROMPTS
 
 
