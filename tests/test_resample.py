@@ -93,7 +93,7 @@ def check(folder: Path, alpha: float) -> list[dict]:
             assert {row[key] == source[key] for key in ("text", "token_ids", "seed", "finish_reason")} == {
                 True
             }
-            assert row["model"] != row["teacher"] == source["model"]
+            assert row["teacher"] == source["model"]
     return told
 
 
@@ -117,6 +117,7 @@ def test_candidates_are_judged_by_both_models_once_through_a_kill(tmp_path: Path
     assert "drawn from another distribution" in said, "-0.5 a token is not what the stand-in says of them"
     assert marked.gone()
     told = check(tmp_path, 0.3)
+    assert all(row["model"] != row["teacher"] for row in rows(output))
     # The stand-in's likelihoods depend on the length of the model's name: both were asked.
     assert all(each["log_theta"] != each["log_t"] for each in told)
     assert not journal.exists()
@@ -172,7 +173,7 @@ def test_blocks_of_one_job_share_a_server(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_log_probabilities_of_a_real_vllm(tmp_path: Path) -> None:
-    """Those of prompts, and those of drawn tokens, against whole forward passes."""
+    """Those of prompts and of drawn tokens, against whole forward passes; one server has both roles."""
     from transforms import direct
 
     from winnow.qstar.models import load
@@ -184,9 +185,11 @@ def test_log_probabilities_of_a_real_vllm(tmp_path: Path) -> None:
     more = [*engine, "--max_new_tokens", "48", "--save_logprobs", "--temperature", "0.8"]
     arguments = candidates(tmp_path, *more, python=str(python), **environment)
     arguments += [*engine, "--output", str(tmp_path / "out.jsonl")]
+    arguments[arguments.index(STUDENT)] = TEACHER
     said = done(program("resample", *arguments, **environment), timeout=300)
+    assert said.count("is up after") == 1
     assert f"{COUNT * CANDIDATES} candidates were drawn from another distribution" in said
-    models = {"log_theta": load(STUDENT), "log_t": load(TEACHER)}
+    model = load(TEACHER)
     drawn = {row["id"]: row for row in rows(tmp_path / "candidates.jsonl")}
     prompts = {row["id"]: row for row in rows(tmp_path / "prompts/00000-of-00001.jsonl")}
     for each in check(tmp_path, 0.5):
@@ -194,7 +197,7 @@ def test_log_probabilities_of_a_real_vllm(tmp_path: Path) -> None:
         for index, id in enumerate(each["candidates"]):
             ids = drawn[id]["token_ids"]
             for key, shown in (("log_theta", "messages"), ("log_t", "teacher_messages")):
-                log_p = direct(models[key], models[key].tokenize(prompt[shown]), ids, 1.0)
+                log_p = direct(model, model.tokenize(prompt[shown]), ids, 1.0)
                 assert each[key][index] == pytest.approx(sum(log_p[range(len(ids)), ids]), abs=2e-3)
-            tempered = direct(models["log_t"], models["log_t"].tokenize(prompt["teacher_messages"]), ids, 0.8)
+            tempered = direct(model, model.tokenize(prompt["teacher_messages"]), ids, 0.8)
             assert drawn[id]["logprobs"] == pytest.approx(list(tempered[range(len(ids)), ids]), abs=1e-3)
