@@ -34,6 +34,12 @@ def draw(summary: dict[str, Any], path: Path) -> None:
     partial.replace(path)
 
 
+def _empty(panel: Any, why: str) -> None:
+    """A panel without data: its title, and why, but no axes that would measure nothing."""
+    panel.set_axis_off()
+    panel.text(0.5, 0.5, why, ha="center", va="center", transform=panel.transAxes)
+
+
 def _label(arm: dict[str, Any]) -> str:
     return f"{arm['step']} · {arm['alpha']} · n={arm['n']}"
 
@@ -54,7 +60,7 @@ def _accuracy(panel: Any, arms: list[dict[str, Any]]) -> None:
     )
     panel.set_xlabel("held-out accuracy [%], 95 % interval", fontsize=9)
     if not arms:
-        panel.text(0.5, 0.5, "no arm was trained", ha="center", va="center", transform=panel.transAxes)
+        _empty(panel, "no arm was trained")
         return
     for lane, arm in zip(_lanes(panel, arms), arms, strict=True):
         for key, bounds, colour, marker, name in (
@@ -91,7 +97,7 @@ def _mixture(panel: Any, arms: list[dict[str, Any]]) -> None:
     panel.set_xlabel("mean over tokens", fontsize=9)
     panel.set_xlim(0, 1.02)
     if not mixed:
-        panel.text(0.5, 0.5, "no arm mixes two models", ha="center", va="center", transform=panel.transAxes)
+        _empty(panel, "no arm mixes two models")
         return
     lanes = _lanes(panel, mixed)
     panel.plot([a["alpha_mean"] for a in mixed], lanes, "s", color=ORANGE, label="α, the teacher's weight")
@@ -106,7 +112,7 @@ def _checkpoints(panel: Any, steps: list[dict[str, Any]]) -> None:
     panel.set_xlabel("checkpoint", fontsize=9)
     panel.set_ylabel("held-out accuracy [%], 95 % interval", fontsize=9)
     if not steps:
-        panel.text(0.5, 0.5, "no held-out prompts", ha="center", va="center", transform=panel.transAxes)
+        _empty(panel, "no held-out prompts")
         return
     places = range(len(steps))
     means = [100 * entry["accuracy"] for entry in steps]
