@@ -33,7 +33,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +53,7 @@ from winnow.manifest import resolve
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
 from winnow.serving.flags import add_serving_flags
-from winnow.shards import read_prompts, shard_files
+from winnow.shards import PromptFiles, shard_files
 from winnow.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def main(arguments: argparse.Namespace) -> None:
         _check_logprobs(arguments)
     if arguments.progress_scorer:
         Verdicts(arguments.progress_scorer)
-    prompts = list(_prompts(arguments))
+    prompts = _prompts(arguments)
     theta, teacher = _models(arguments, alpha)
     works = _works(arguments, prompts, alpha, parameters, theta, teacher)
     elsewhere = arguments.backend == "vllm" and (arguments.base_url or arguments.skip_vllm_launch)
@@ -172,13 +172,14 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _works(
     arguments: argparse.Namespace,
-    prompts: list[Prompt],
+    prompts: Collection[Prompt],
     alpha: Alpha,
     parameters: SamplingParameters,
     theta: str | None,
     teacher: str | None,
 ) -> list[Work]:
     found = []
+    images = prompts.images if isinstance(prompts, PromptFiles) else any(each.images for each in prompts)
     for number, output in zip(arguments.block, outputs(arguments.output, arguments.block), strict=True):
         check_output(output, [arguments.prompts, arguments.dataset])
         block = Block(
@@ -196,7 +197,7 @@ def _works(
             token_ids=arguments.save_token_ids,
             code=fingerprint(__file__),
             # Only where it matters: a journal of prompts without images does not know the flag.
-            **({"image_root": arguments.image_root} if any(prompt.images for prompt in prompts) else {}),
+            **({"image_root": arguments.image_root} if images else {}),
             **({"backend": "vllm"} if arguments.backend == "vllm" else {}),
             **({"logprobs": True} if arguments.save_logprobs else {}),
         )
@@ -261,7 +262,7 @@ def _check_devices(device: str, device_t: str | None, count: int) -> None:
         )
 
 
-def _prompts(arguments: argparse.Namespace) -> Iterable[Prompt]:
+def _prompts(arguments: argparse.Namespace) -> Collection[Prompt]:
     if (arguments.prompts is None) == (arguments.dataset is None):
         raise UserError(
             "--prompts",
@@ -270,9 +271,9 @@ def _prompts(arguments: argparse.Namespace) -> Iterable[Prompt]:
             "give one of them",
         )
     return (
-        read_prompts(shard_files([arguments.prompts], 1))
+        PromptFiles(shard_files([arguments.prompts], 1))
         if arguments.prompts
-        else prompts_from_flags(arguments)
+        else list(prompts_from_flags(arguments))
     )
 
 

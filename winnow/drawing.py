@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ class Work:
 class Source(Protocol):
     """Where completions come from."""
 
-    def draw(self, block: Block, missing: list[Missing]) -> Generator[Finished]:
+    def draw(self, block: Block, missing: Iterable[Missing]) -> Generator[Finished]:
         """Yield the missing completions of a block, in any order."""
         ...
 
@@ -97,7 +97,7 @@ def draw_all(found: list[tuple[Work, Journal]], source: Source, scorer: str | No
     """
     for work, journal in found:
 
-        def missing_of(missing: list[Missing], block: Block = work.block) -> Generator[Finished]:
+        def missing_of(missing: Iterable[Missing], block: Block = work.block) -> Generator[Finished]:
             return source.draw(block, missing)
 
         generate(work.block, journal, missing_of, scorer)
@@ -122,7 +122,7 @@ class InProcess:
         self._load, self._devices, self._batch = load, devices, (batch_size, save_token_ids)
         self._sampler: OptimalSampler | None = None
 
-    def draw(self, block: Block, missing: list[Missing]) -> Generator[Finished]:
+    def draw(self, block: Block, missing: Iterable[Missing]) -> Generator[Finished]:
         """Yield the missing completions."""
         if len(self._devices) > 1:
             # Only now: multiprocessing is not needed else.

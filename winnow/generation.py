@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,14 +44,14 @@ class Block:
     """What one job draws.
 
     Attributes:
-        prompts: the prompts of a shard, in order.
+        prompts: the prompts of a shard, in order; a pass over them may read a file.
         samples: the sample indices of the block.
         seed: the run's seed.
         step, alpha: the arm.
         model, teacher: manifest hashes, as they go into each completion.
     """
 
-    prompts: list[Prompt]
+    prompts: Collection[Prompt]
     samples: range
     seed: int
     step: str
@@ -82,10 +82,23 @@ class Block:
         }
 
 
+@dataclass(frozen=True)
+class Lacking:
+    """What a block's journal lacks when a pass comes to it, in the output's order; never all in memory."""
+
+    block: Block
+    journal: Journal
+
+    def __iter__(self) -> Iterator[Missing]:
+        for prompt, sample, id in self.block.ids():
+            if id not in self.journal:
+                yield Missing(prompt, sample, id)
+
+
 def generate(
     block: Block,
     journal: Journal,
-    source: Callable[[list[Missing]], Generator[Finished]],
+    source: Callable[[Iterable[Missing]], Generator[Finished]],
     scorer: str | None = None,
 ) -> None:
     """Draw what the journal lacks.
@@ -99,8 +112,8 @@ def generate(
     total = len(block.prompts) * len(block.samples)
     if len(journal):
         log.info("resumed %s of %s completions", f"{len(journal):,}", f"{total:,}")
-    missing = [Missing(prompt, sample, id) for prompt, sample, id in block.ids() if id not in journal]
-    if not missing:
+    missing = Lacking(block, journal)
+    if next(iter(missing), None) is None:
         return
     verdicts = Verdicts(scorer) if scorer else None
     references = {each.prompt.id: each.prompt.reference for each in missing} if verdicts else {}
@@ -117,7 +130,7 @@ def generate(
 
 
 def completions(
-    block: Block, missing: list[Missing], sampler: OptimalSampler, batch_size: int, save_token_ids: bool
+    block: Block, missing: Iterable[Missing], sampler: OptimalSampler, batch_size: int, save_token_ids: bool
 ) -> Generator[Finished]:
     """Yield the missing completions as they finish; prompts that do not fit at once, with the reason."""
     from winnow.qstar.sampler import PromptTooLong

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from winnow import jsonl
@@ -20,6 +20,47 @@ def read_prompts(paths: Iterable[str | Path]) -> Iterator[Prompt]:
     for path in paths:
         for number, row in jsonl.numbered(path):
             yield Prompt.from_row(row, f"{path}, line {number}")
+
+
+class PromptFiles(Collection[Prompt]):
+    """The prompts of some shards, read anew for each pass: however many they are, none stays in memory.
+
+    Attributes:
+        images: whether any prompt has images.
+
+    Raises:
+        UserError: a line that is not a prompt; in a later pass, files that have changed since the first.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._seen = self._states()
+        self._count = 0
+        self.images = False
+        for prompt in read_prompts(paths):
+            self._count += 1
+            self.images = self.images or bool(prompt.images)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Prompt]:
+        for path, seen, now in zip(self._paths, self._seen, self._states(), strict=True):
+            if now != seen:
+                raise UserError(
+                    path,
+                    "it has changed since this job began",
+                    "the same prompts from the first completion to the last",
+                    "run again",
+                )
+        return read_prompts(self._paths)
+
+    def __contains__(self, prompt: object) -> bool:
+        return any(each == prompt for each in self)
+
+    def _states(self) -> list[tuple[int, int, int]]:
+        states = [path.stat() for path in self._paths]
+        return [(state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
 
 
 def shard_files(given: Sequence[str], num_shards: int) -> list[Path]:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from winnow.devices import VISIBLE
@@ -34,7 +34,7 @@ def draw_on_all(
     devices: list[str],
     load: Callable[[], OptimalSampler],
     block: Block,
-    missing: list[Missing],
+    missing: Iterable[Missing],
     batch_size: int,
     save_token_ids: bool,
 ) -> Generator[Finished]:
@@ -72,7 +72,7 @@ def draw_on_all(
                 worker.join()
 
 
-def shares(missing: list[Missing], count: int) -> list[list[Missing]]:
+def shares(missing: Iterable[Missing], count: int) -> list[list[Missing]]:
     """The missing completions dealt over workers; a prompt's samples stay together and share its prefill."""
     dealt: list[list[Missing]] = [[] for _ in range(count)]
     turn: dict[str, int] = {}

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winnow import dealing as dealings
+from winnow import jsonl
 from winnow.adapters import adapter
 from winnow.dealing import dealing
 from winnow.errors import UserError
 from winnow.prompting import PromptTemplates, read_prompts
+from winnow.shards import PromptFiles
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,3 +114,20 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
     few, many = (peak(write(count), tmp_path / str(count)) for count in (10_000, 40_000))
     # 30,000 ids and places alone would be 5 MB in a dict; the rows 25 MB.
     assert many - few < 3_000
+
+
+def test_prompt_files_are_read_anew_for_each_pass(tmp_path):
+    one, two = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    rows = [{"id": f"p{index}", "messages": [{"role": "user", "content": "x"}]} for index in range(5)]
+    rows[3]["images"] = ["a.png"]
+    one.write_bytes(b"".join(map(jsonl.dumps, rows[:3])))
+    two.write_bytes(b"".join(map(jsonl.dumps, rows[3:])))
+    found = PromptFiles([one, two])
+    assert len(found) == 5
+    assert found.images
+    assert not PromptFiles([one]).images
+    assert [prompt.id for prompt in found] == [prompt.id for prompt in found] == [row["id"] for row in rows]
+    assert next(iter(found)) in found
+    two.write_bytes(jsonl.dumps(rows[4]))
+    with pytest.raises(UserError, match="changed since this job began"):
+        iter(found)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from winnow.errors import UserError
@@ -39,33 +40,40 @@ class Terms:
 
 
 def completions(
-    block: Block, missing: list[Missing], client: Client[Choice], terms: Terms
+    block: Block, missing: Iterable[Missing], client: Client[Choice], terms: Terms
 ) -> Generator[Finished]:
     """Yield the missing completions as they come; those that failed for good at the end, with the reason.
 
     Args:
         block: what the job draws.
-        missing: what its journal lacks.
+        missing: what its journal lacks; gone through once, or twice for a q*.
         client: asks the servers.
         terms: see `Terms`.
 
     Raises:
         UserError: too many failed. None of them is in the journal then: the next attempt asks again.
     """
-    origin = {each.id: each for each in missing}
-    unfit = _unfit(missing, terms.mixture)
-    for each in missing:
-        if each.prompt.id in unfit:
-            seed = prompt_seed(block.seed, each.prompt.id, each.sample)
-            yield _completion(block, each, seed, unfit[each.prompt.id], terms), None
-    wanted = [each for each in missing if each.prompt.id not in unfit]
+    unfit = list(_unfit(missing, terms.mixture))
+    for each, reason in unfit:
+        seed = prompt_seed(block.seed, each.prompt.id, each.sample)
+        yield _completion(block, each, seed, reason, terms), None
+    left_out = {each.id for each, _ in unfit}
+    # Those that are in flight: what is asked for is taken up only when a request is free.
+    origin: dict[str, Missing] = {}
+
+    def wanted() -> Iterator[Missing]:
+        for each in missing:
+            if each.id not in left_out:
+                origin[each.id] = each
+                yield each
+
     told = terms.mixture.told if terms.mixture else None
     allowed = terms.max_failed_fraction * len(block.prompts) * len(block.samples)
     failed: list[Completion] = []
-    for id, seed, found in client.draw(asks(wanted, block.alpha != "policy", block.seed, terms.most)):
+    for id, seed, found in client.draw(asks(wanted(), block.alpha != "policy", block.seed, terms.most)):
         if terms.keep_logprobs and isinstance(found, Choice) and found.logprobs is None:
             found = Failed("failed", "the server tells no log-probabilities")
-        completion = _completion(block, origin[id], seed, found, terms)
+        completion = _completion(block, origin.pop(id), seed, found, terms)
         if completion.finish_reason == "failed":
             failed.append(completion)
             if len(failed) > allowed:
@@ -79,13 +87,14 @@ def completions(
         yield completion, None
 
 
-def _unfit(missing: list[Missing], mixture: Mixture | None) -> dict[str, Failed]:
-    """Prompts that the student has no room for; whether the server has, it says itself."""
+def _unfit(missing: Iterable[Missing], mixture: Mixture | None) -> Iterator[tuple[Missing, Failed]]:
+    """What the student has no room for; whether the server has, it says itself."""
     if mixture is None:
-        return {}
-    prompts = {each.prompt.id: each.prompt for each in missing}
-    reasons = {id: mixture.too_long(prompt) for id, prompt in prompts.items()}
-    return {id: Failed("prompt_too_long", reason) for id, reason in reasons.items() if reason}
+        return
+    for _, group in itertools.groupby(missing, key=lambda each: each.prompt.id):
+        samples = list(group)
+        if reason := mixture.too_long(samples[0].prompt):
+            yield from ((each, Failed("prompt_too_long", reason)) for each in samples)
 
 
 def _completion(

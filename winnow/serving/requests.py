@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ def prompt_seed(run_seed: int, prompt_id: str, sample: int) -> int:
     return (completion_seed(run_seed, prompt_id, -1) >> 1) + sample
 
 
-def asks(wanted: Sequence[tuple[Prompt, int, str]], teacher: bool, run_seed: int, most: int) -> Iterator[Ask]:
+def asks(wanted: Iterable[tuple[Prompt, int, str]], teacher: bool, run_seed: int, most: int) -> Iterator[Ask]:
     """Group completions that are still to be drawn: runs of samples of one prompt, at most `most` of them.
 
     Args:

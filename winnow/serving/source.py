@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +58,7 @@ class Served:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def draw(self, block: Block, missing: list[Missing]) -> Generator[Finished]:
+    def draw(self, block: Block, missing: Iterable[Missing]) -> Generator[Finished]:
         """Yield the missing completions as servers finish them.
 
         Raises:
