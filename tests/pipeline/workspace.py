@@ -151,9 +151,9 @@ class Workspace:
         assert outcome.code == 0, outcome.text
         return outcome
 
-    def run(self, *arguments: str) -> Outcome:
+    def run(self, *arguments: str, timeout: float = 500) -> Outcome:
         """Run to the end, which has to be a good one."""
-        outcome = self.snakemake(*arguments)
+        outcome = self.snakemake(*arguments, timeout=timeout)
         assert outcome.code == 0, outcome.text[-6000:]
         return outcome
 
