@@ -19,13 +19,22 @@ import sys
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 from winnow import jsonl, scoring
 from winnow.attempts import Attempt
-from winnow.command_line import add_attempts, check_output, parser, positive_int, run
+from winnow.command_line import add_attempts, add_deadline, check_output, parser, positive_int, run
+from winnow.ending import told_of_the_end
+from winnow.journal import FinishedElsewhere, Journal
+from winnow.manifest import file_hash
 from winnow.scoring.streams import scored
 from winnow.shards import shard_files
+
+log = logging.getLogger("score")
 
 
 def flags() -> argparse.ArgumentParser:
@@ -42,19 +51,30 @@ def flags() -> argparse.ArgumentParser:
         help=f"{', '.join(scoring.names())} or package.module:Name, each with its options as JSON after '='",
     )
     p.add_argument("--output", required=True, help="the scored completions")
+    add_deadline(p)
     add_attempts(p)
     return p
 
 
 def main(arguments: argparse.Namespace) -> None:
     check_output(arguments.output, [arguments.input, *arguments.prompts])
-    scorers = scoring.parse(arguments.scorers).values()
-    passed = {scorer.name: f"passed_{scorer.name}" for scorer in scorers}
+    scorers = scoring.parse(arguments.scorers)
+    prompts = shard_files(arguments.prompts, arguments.num_shards)
+    try:
+        _score(arguments, scorers, prompts)
+    except FinishedElsewhere:
+        log.info("%s: finished by another process meanwhile", arguments.output)
+
+
+def _score(arguments: argparse.Namespace, scorers: dict[str, scoring.AnyScorer], prompts: list[Path]) -> None:
+    passed = {name: f"passed_{name}" for name in scorers}
     with (
+        told_of_the_end(arguments.deadline),
         Attempt(arguments.attempts, "completions", *passed.values()) as attempt,
-        jsonl.writer(arguments.output) as write,
+        _kept(arguments, list(scorers.values()), prompts) as (output, journal),
+        jsonl.writer(output) as write,
     ):
-        rows = scored(arguments.input, shard_files(arguments.prompts, arguments.num_shards), scorers)
+        rows = scored(arguments.input, prompts, scorers.values(), journal)
         # Counted by the thousand: a call for each row would cost half as much as scoring it.
         while batch := list(islice(rows, 1000)):
             for row in batch:
@@ -63,6 +83,30 @@ def main(arguments: argparse.Namespace) -> None:
                 completions=len(batch),
                 **{key: sum(row["scores"][name]["passed"] for row in batch) for name, key in passed.items()},
             )
+
+
+@contextmanager
+def _kept(
+    arguments: argparse.Namespace, scorers: list[scoring.AnyScorer], prompts: list[Path]
+) -> Iterator[tuple[Path, Journal | None]]:
+    """Where to write, and the journal of costly scores; none where all are cheap."""
+    output = Path(arguments.output)
+    if not any(getattr(scorer, "costly", False) for scorer in scorers):
+        yield output, None
+        return
+    header = {
+        "scorers": arguments.scorers,
+        "versions": {scorer.name: scorer.version for scorer in scorers},
+        "files": [file_hash(Path(path)) for path in (arguments.input, *prompts)],
+    }
+    # Not through <output>.partial, which is the journal itself.
+    unfinished = output.with_name(f"{output.name}.unfinished")
+    with Journal(output, header) as journal:
+        if len(journal):
+            log.info("resumed: %s scores were made before", f"{len(journal):,}")
+        yield unfinished, journal
+        unfinished.replace(output)
+        journal.remove()
 
 
 if __name__ == "__main__":

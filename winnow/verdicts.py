@@ -22,7 +22,15 @@ class Verdicts:
     """
 
     def __init__(self, scorer: str) -> None:
-        (self._scorer,) = scoring.parse([scorer]).values()
+        (found,) = scoring.parse([scorer]).values()
+        if not scoring.is_text_scorer(found):
+            raise UserError(
+                f"scorer {found.name!r}",
+                "not cheap enough to tell beside the progress",
+                "a scorer of one text: exact_answer, numeric_error, choice, regex",
+                "name one of these, or leave the flag out",
+            )
+        self._scorer = found
         self._seen = self._passed = self._values = self._failed = 0
         self._sum = 0.0
         self._over = False

@@ -50,7 +50,7 @@ def test_a_module_that_nobody_names_is_not_imported(tmp_path):
     adapters.adapter("auto")
     formats.find("messages")
     assert plugins.fingerprint(["exact_answer", "messages"]) == {}
-    assert scoring.versions({"exact_answer": {}}) == {"exact_answer": 1}
+    assert list(scoring.versions({"exact_answer": {}})) == ["exact_answer"]
     assert str(tmp_path) not in sys.path
     assert name not in sys.modules
 

@@ -133,9 +133,9 @@ def test_numeric_error(text, reference, value, passed):
 
 
 def test_scorers_by_name():
-    assert scoring.versions({"exact_answer": {}, "numeric_error": {"tolerance": 1}}) == {
-        "exact_answer": EXACT.version, "numeric_error": ERROR.version
-    }  # fmt: skip
+    found = scoring.versions({"exact_answer": {}, "numeric_error": {"tolerance": 1}})
+    assert found["exact_answer"].startswith(f"{EXACT.version}, ")
+    assert found["numeric_error"].startswith(f"{ERROR.version}, ")
     parsed = scoring.parse(["exact_answer", 'numeric_error={"tolerance": 2}'])
     assert list(parsed) == ["exact_answer", "numeric_error"]
     assert parsed["numeric_error"].score("<answer>5</answer>", "3").passed

@@ -1,6 +1,20 @@
 """Verifiers: what turns a completion into a score. `registry` knows them by name."""
 
-from winnow.scoring.registry import build, measure, names, parse, versions
-from winnow.scoring.score import Measure, Score, Scorer
+from winnow.scoring.registry import build, is_text_scorer, measure, names, parse, versions
+from winnow.scoring.score import AnyScorer, Combiner, Item, ItemScorer, Measure, Score, Scorer
 
-__all__ = ["Measure", "Score", "Scorer", "build", "measure", "names", "parse", "versions"]
+__all__ = [
+    "AnyScorer",
+    "Combiner",
+    "Item",
+    "ItemScorer",
+    "Measure",
+    "Score",
+    "Scorer",
+    "build",
+    "is_text_scorer",
+    "measure",
+    "names",
+    "parse",
+    "versions",
+]

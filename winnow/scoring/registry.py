@@ -1,42 +1,56 @@
 """The scorers by name.
 
 A built-in is a class with a version: a file, and a line here. A name with a colon is the import path
-of a user's own.
+of a user's own; one with a slash is a built-in with a label, so that a config can have several of a kind.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import json
 from collections.abc import Mapping
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeGuard
 
 from winnow import plugins
 from winnow.errors import UserError, closest
+from winnow.fingerprint import fingerprint
 from winnow.scoring.plugin import PluginScorer, plugin_class
-from winnow.scoring.score import Measure, Scorer
+from winnow.scoring.score import AnyScorer, Measure, Scorer
 
-
-def _scorers() -> dict[str, type[Any]]:
-    from winnow.scoring.exact_answer import ExactAnswer
-    from winnow.scoring.numeric_error import NumericError
-
-    return {scorer.name: scorer for scorer in (ExactAnswer, NumericError)}
+BUILTIN = {
+    "exact_answer": "exact_answer:ExactAnswer",
+    "numeric_error": "numeric_error:NumericError",
+}
+"""Where each is: a module of this package, and its class. Not imported before a config names it."""
+LABEL = "/"
+"""Behind a built-in's name: ``regex/boxed`` and ``regex/tags`` are two scorers of one kind."""
 
 
 def names() -> list[str]:
     """The names of the built-in scorers."""
-    return list(_scorers())
+    return list(BUILTIN)
 
 
 def _class(name: str) -> type[Any]:
     if plugins.is_import_path(name):
         return plugin_class(name)
-    known = _scorers()
-    if name not in known:
-        raise plugins.unknown("scorer", name, known)
-    return known[name]
+    kind = name.partition(LABEL)[0]
+    if kind not in BUILTIN:
+        raise plugins.unknown("scorer", name, BUILTIN)
+    found: type[Any] = getattr(_module(kind), BUILTIN[kind].partition(":")[2])
+    return found
+
+
+def _module(kind: str) -> ModuleType:
+    return importlib.import_module(f"winnow.scoring.{BUILTIN[kind].partition(':')[0]}")
+
+
+def is_text_scorer(scorer: AnyScorer) -> TypeGuard[Scorer]:
+    """Whether a scorer needs nothing but a text and a reference, and so can be run anywhere, at once."""
+    return hasattr(scorer, "score")
 
 
 @functools.cache
@@ -50,7 +64,7 @@ def measure(name: str) -> Measure:
     return found
 
 
-def build(name: str, options: Mapping[str, Any] | None = None) -> Scorer:
+def build(name: str, options: Mapping[str, Any] | None = None) -> AnyScorer:
     """A scorer by name, with its options.
 
     Raises:
@@ -73,26 +87,61 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Scorer:
         signature.bind(**options)
     except TypeError as error:
         raise UserError(f"scorer {name!r}", f"{error}", f"{', '.join(allowed)}", "give the option") from None
-    scorer: Scorer = PluginScorer(name, options) if plugins.is_import_path(name) else found(**options)
+    if plugins.is_import_path(name):
+        return PluginScorer(name, options)
+    try:
+        scorer: AnyScorer = found(**options)
+    except UserError as error:
+        raise error.at(f"scorer {name!r}") from error
+    # Its label is part of the name under which its scores stand.
+    vars(scorer)["name"] = name
     return scorer
 
 
-def versions(scorers: Mapping[str, Any]) -> dict[str, int | str]:
-    """name → version, for the DAG: another version means that scores are made again.
+def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
+    """name → version and hash of its code, for the DAG: another one means that scores are made again.
 
-    A plug-in's has a hash of its code besides, for the code of a stage does not know it.
+    The code of a stage does not know that of the scorers: those that a config does not name rerun nothing.
+
+    Raises:
+        UserError: as `build`; or a combiner of scores that are not there.
     """
-    found: dict[str, int | str] = {name: build(name, options).version for name, options in scorers.items()}
-    return found | {name: f"{found[name]}, {code}" for name, code in plugins.fingerprint(scorers).items()}
+    built = {name: build(name, options) for name, options in scorers.items()}
+    check_parts(built)
+    codes = plugins.fingerprint(scorers)
+    return {name: f"{each.version}, {codes.get(name) or _code(name)}" for name, each in built.items()}
 
 
-def parse(texts: list[str]) -> dict[str, Scorer]:
+def _code(name: str) -> str:
+    return fingerprint(str(_module(name.partition(LABEL)[0]).__file__))
+
+
+def check_parts(scorers: Mapping[str, AnyScorer]) -> None:
+    """Check that each combiner stands behind the scorers that it combines.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    before: list[str] = []
+    for name, scorer in scorers.items():
+        for part in getattr(scorer, "parts", ()):
+            if part not in before:
+                raise UserError(
+                    f"scorer {name!r}",
+                    f"combines {part!r}{closest(part, before)}",
+                    "scorers that stand before it: " + (", ".join(before) or "there is none"),
+                    "add that scorer before it, or correct the name",
+                )
+        before.append(name)
+
+
+def parse(texts: list[str]) -> dict[str, AnyScorer]:
     """Scorers from a command line: ``name`` or ``name={"option": value}`` each.
 
     Raises:
         UserError: unknown names or options, options that are not a JSON object, or a name given twice.
     """
-    scorers: dict[str, Scorer] = {}
+    scorers: dict[str, AnyScorer] = {}
     for text in texts:
         name, _, given = text.partition("=")
         try:
@@ -106,4 +155,5 @@ def parse(texts: list[str]) -> dict[str, Scorer]:
         if name in scorers:
             raise UserError(f"--scorers {text}", f"{name} is given twice", "each scorer once", "remove one")
         scorers[name] = build(name, options)
+    check_parts(scorers)
     return scorers

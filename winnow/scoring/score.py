@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from winnow.records import Prompt
 
 Measure = Literal["verdict", "error", "reward"]
 """What a scorer's value is: 1 or 0 for right or wrong; a distance, where less is better; or a
@@ -25,8 +28,32 @@ class Score:
     detail: str
 
 
-class Scorer(Protocol):
-    """A verifier. Its constructor's keyword arguments are its options in the config."""
+class Unreferenced(Score):
+    """The score of a prompt whose reference is missing, or not what the scorer can compare with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A completion with its prompt, for scorers that look at more than the text.
+
+    Attributes:
+        id: of the completion.
+        prompt: its prompt.
+        text: what was drawn.
+        row: the completion's whole record.
+    """
+
+    id: str
+    prompt: Prompt
+    text: str
+    row: Mapping[str, Any]
+
+
+class Named(Protocol):
+    """What every scorer says of itself. Its constructor's keyword arguments are its options in the config.
+
+    The constructor checks the options and does nothing else: a dry run makes every scorer of the config.
+    """
 
     @property
     def name(self) -> str:
@@ -43,6 +70,43 @@ class Scorer(Protocol):
         """What its value is."""
         ...
 
+
+class Scorer(Named, Protocol):
+    """A verifier of one text."""
+
     def score(self, text: str, reference: str | None) -> Score:
         """Score a completion's text against its prompt's reference."""
         ...
+
+
+class ItemScorer(Named, Protocol):
+    """A scorer of many completions at a time, each with its prompt: in batches, in processes, by a server."""
+
+    @property
+    def costly(self) -> bool:
+        """Whether its scores are kept in a journal, for a killed job to go on with."""
+        ...
+
+    def score_items(self, items: Sequence[Item]) -> list[Score]:
+        """A score for each item, in order; the completions of a prompt follow one another."""
+        ...
+
+    def close(self) -> None:
+        """End what it has started."""
+        ...
+
+
+class Combiner(Named, Protocol):
+    """Makes one score of the others of a completion."""
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """The names of the scores that it needs."""
+        ...
+
+    def combine(self, scores: Mapping[str, Score]) -> Score:
+        """The score made of these, which are those of `parts`."""
+        ...
+
+
+AnyScorer = Scorer | ItemScorer | Combiner

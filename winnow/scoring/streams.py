@@ -10,9 +10,11 @@ from typing import Any
 
 from winnow import jsonl
 from winnow.errors import UserError
+from winnow.journal import Journal
 from winnow.records import NOT_GENERATED
 from winnow.scoring.plugin import Raised
-from winnow.scoring.score import Scorer
+from winnow.scoring.registry import is_text_scorer
+from winnow.scoring.score import AnyScorer, Score, Unreferenced
 
 log = logging.getLogger(__name__)
 
@@ -21,22 +23,52 @@ MOST_RAISED = 0.1
 
 
 def scored(
-    completions: str | Path, prompts: Iterable[str | Path], scorers: Iterable[Scorer]
+    completions: str | Path,
+    prompts: Iterable[str | Path],
+    scorers: Iterable[AnyScorer],
+    journal: Journal | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield each completion's row with its `scores` added.
 
     Args:
         completions: a completions file, its rows in the order of the prompts.
         prompts: the prompt shards, in the order in which the completions follow them.
-        scorers: what to score with.
+        scorers: what to score with, combiners behind what they combine.
+        journal: keeps what the costly ones say; what it has already is not asked again.
 
     Raises:
         UserError: a row that is not a completion, or one whose prompt is not there or out of order; a
-            plug-in that returns no score, or raises on too many of the completions.
+            plug-in that returns no score, or raises on too many of the completions; references of which a
+            scorer can use none.
     """
-    tallies = [_Tally(scorer) for scorer in scorers]
-    references = _references(prompts)
-    current, reference = "", None
+    tallies = [Tally(scorer) for scorer in scorers]
+    rows = paired(completions, prompts)
+    if all(is_text_scorer(tally.scorer) for tally in tallies):
+        for where, row, prompt in rows:
+            row["scores"] = _scores(tallies, row, where, prompt.get("reference"))
+            yield row
+    else:
+        # Only now: most runs have cheap scorers alone.
+        from winnow.scoring.windows import scored_in_windows
+
+        yield from scored_in_windows(rows, tallies, journal)
+    for tally in tallies:
+        tally.judge(completions)
+
+
+Paired = tuple[str, dict[str, Any], dict[str, Any]]
+"""Where a completion stands (file and line), its row, and its prompt's row."""
+
+
+def paired(completions: str | Path, prompts: Iterable[str | Path]) -> Iterator[Paired]:
+    """Yield each completion with its prompt, in constant memory.
+
+    Raises:
+        UserError: a row that is not a completion, or one whose prompt is not there or out of order.
+    """
+    known = _prompts(prompts)
+    current: str = ""
+    prompt: dict[str, Any] = {}
     for number, row in jsonl.numbered(completions):
         where = f"{completions}, line {number}"
         prompt_id, text = row.get("prompt_id"), row.get("text")
@@ -48,7 +80,7 @@ def scored(
                 "pass a completions file",
             )
         if prompt_id != current:
-            for current, reference in references:  # noqa: B007 (the loop advances both)
+            for current, prompt in known:  # noqa: B007 (the loop advances both)
                 if current == prompt_id:
                     break
             else:
@@ -58,27 +90,40 @@ def scored(
                     "completions in the order of their prompts",
                     "pass the prompt shards that these completions were generated from, in order",
                 )
-        row["scores"] = _scores(tallies, row, where, reference)
-        yield row
-    for tally in tallies:
-        tally.judge(completions)
+        yield where, row, prompt
 
 
 @dataclass
-class _Tally:
-    """A scorer, and how often it raised."""
+class Tally:
+    """A scorer, how often it raised, and how often it found no reference to compare with."""
 
-    scorer: Scorer
+    scorer: AnyScorer
     scored: int = 0
     raised: int = 0
     first: str = ""
+    unreferenced: int = 0
+    first_unreferenced: str = ""
+
+    def count(self, completion: str, score: Score) -> None:
+        """One more score."""
+        self.scored += 1
+        if type(score) is Score:
+            return
+        if isinstance(score, Raised):
+            self.raised += 1
+            self.first = self.first or f"{completion}: {score.detail}"
+        elif isinstance(score, Unreferenced):
+            self.unreferenced += 1
+            self.first_unreferenced = self.first_unreferenced or f"{completion}: {score.detail}"
 
     def judge(self, completions: str | Path) -> None:
-        """Tell of the completions on which the scorer raised.
+        """Tell of the completions on which the scorer raised, and of those whose reference it cannot use.
 
         Raises:
-            UserError: they are too many.
+            UserError: it raised on too many, or can use no reference at all.
         """
+        if self.unreferenced:
+            self._judge_references(completions)
         if not self.raised:
             return
         found = (
@@ -94,35 +139,60 @@ class _Tally:
             )
         log.warning("%s: %s; they have no value and did not pass", completions, found)
 
+    def _judge_references(self, completions: str | Path) -> None:
+        found = (
+            f"scorer {self.scorer.name!r} can use no reference for {self.unreferenced:,} of {self.scored:,} "
+            f"completions, first for {self.first_unreferenced}"
+        )
+        if self.unreferenced == self.scored:
+            raise UserError(
+                completions,
+                found,
+                "prompts with a reference that the scorer can compare with",
+                "check data.response_field, or score with something that needs no reference",
+            )
+        log.warning("%s: %s; they have no value and did not pass", completions, found)
 
-def _scores(tallies: list[_Tally], row: dict[str, Any], where: str, reference: str | None) -> dict[str, Any]:
-    if row.get("finish_reason") in NOT_GENERATED:
-        detail = f"not generated: {row.get('detail') or row['finish_reason']}"
-        return {
-            t.scorer.name: {"value": None, "passed": False, "detail": detail, "version": t.scorer.version}
-            for t in tallies
-        }
+
+def as_row(score: Score, version: int) -> dict[str, Any]:
+    """A score as it stands in the records."""
+    return {"value": score.value, "passed": score.passed, "detail": score.detail, "version": version}
+
+
+def not_generated(row: dict[str, Any]) -> Score | None:
+    """The score of a completion that no model produced; None for the others."""
+    if row.get("finish_reason") not in NOT_GENERATED:
+        return None
+    return Score(None, False, f"not generated: {row.get('detail') or row['finish_reason']}")
+
+
+def _scores(tallies: list[Tally], row: dict[str, Any], where: str, reference: str | None) -> dict[str, Any]:
+    if missing := not_generated(row):
+        return {t.scorer.name: as_row(missing, t.scorer.version) for t in tallies}
     scores = {}
     for tally in tallies:
-        scorer = tally.scorer
-        try:
-            score = scorer.score(row["text"], reference)
-        except UserError as error:
-            raise error.at(f"{where}, completion {row.get('id')}") from error
-        tally.scored += 1
-        if isinstance(score, Raised):
-            tally.raised += 1
-            tally.first = tally.first or f"{row.get('id')}: {score.detail}"
-        scores[scorer.name] = {
-            "value": score.value,
-            "passed": score.passed,
-            "detail": score.detail,
-            "version": scorer.version,
-        }
+        score = text_score(tally, row, where, reference)
+        scores[tally.scorer.name] = as_row(score, tally.scorer.version)
     return scores
 
 
-def _references(prompts: Iterable[str | Path]) -> Iterator[tuple[str, str | None]]:
+def text_score(tally: Tally, row: dict[str, Any], where: str, reference: str | None) -> Score:
+    """What a scorer of texts says of a completion, counted.
+
+    Raises:
+        UserError: a plug-in that returns no score, or cannot reach what it needs.
+    """
+    scorer = tally.scorer
+    assert is_text_scorer(scorer)
+    try:
+        score = scorer.score(row["text"], reference)
+    except UserError as error:
+        raise error.at(f"{where}, completion {row.get('id')}") from error
+    tally.count(str(row.get("id")), score)
+    return score
+
+
+def _prompts(prompts: Iterable[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in prompts:
         for number, row in jsonl.numbered(path):
             if not isinstance(row.get("id"), str):
@@ -132,4 +202,4 @@ def _references(prompts: Iterable[str | Path]) -> Iterator[tuple[str, str | None
                     "a line that prompts.py wrote",
                     "pass a prompts file",
                 )
-            yield row["id"], row.get("reference")
+            yield row["id"], row

@@ -1,0 +1,139 @@
+"""Scorers of many completions at a time: a window of whole prompts after the other, in bounded memory."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any, TypeGuard
+
+from winnow.errors import UserError
+from winnow.journal import Journal
+from winnow.records import Prompt
+from winnow.scoring.registry import is_text_scorer
+from winnow.scoring.score import AnyScorer, Combiner, Item, ItemScorer, Score
+from winnow.scoring.streams import Paired, Tally, as_row, not_generated, text_score
+
+log = logging.getLogger(__name__)
+
+WINDOW = 2048
+"""Completions that are scored at a time, and more only to end with a whole prompt."""
+TOLD_SECONDS = 60.0
+
+
+def scored_in_windows(
+    rows: Iterable[Paired], tallies: list[Tally], journal: Journal | None
+) -> Iterator[dict[str, Any]]:
+    """Yield each row with its scores, in order.
+
+    Args:
+        rows: completions with their prompts.
+        tallies: the scorers, in the config's order.
+        journal: keeps the scores of the costly scorers; None where there is none of them.
+
+    Raises:
+        UserError: a scorer that cannot do its work, or whose answer is none.
+    """
+    count, told = 0, time.monotonic()
+    with ExitStack() as stack:
+        for tally in tallies:
+            if takes_items(tally.scorer):
+                stack.callback(tally.scorer.close)
+        for window in _windows(rows):
+            yield from _scored(window, tallies, journal)
+            count += len(window)
+            if time.monotonic() - told > TOLD_SECONDS:
+                told = time.monotonic()
+                log.info("scored %s completions", f"{count:,}")
+
+
+def takes_items(scorer: AnyScorer) -> TypeGuard[ItemScorer]:
+    """Whether a scorer takes many completions at a time."""
+    return hasattr(scorer, "score_items")
+
+
+def _windows(rows: Iterable[Paired]) -> Iterator[list[Paired]]:
+    window: list[Paired] = []
+    for each in rows:
+        if len(window) >= WINDOW and each[1]["prompt_id"] != window[-1][1]["prompt_id"]:
+            yield window
+            window = []
+        window.append(each)
+    if window:
+        yield window
+
+
+def _scored(window: list[Paired], tallies: list[Tally], journal: Journal | None) -> Iterator[dict[str, Any]]:
+    missing = [not_generated(row) for _, row, _ in window]
+    items = [
+        None if lost else Item(str(row.get("id")), Prompt.from_row(prompt, where), row["text"], row)
+        for (where, row, prompt), lost in zip(window, missing, strict=True)
+    ]
+    found: list[dict[str, Score]] = [{} for _ in window]
+    for tally in tallies:
+        drawn = [index for index, item in enumerate(items) if item is not None]
+        if takes_items(tally.scorer):
+            scores = _of_items(tally, [item for item in items if item is not None], journal)
+            for index, score in zip(drawn, scores, strict=True):
+                found[index][tally.scorer.name] = score
+            continue
+        for index in drawn:
+            where, row, prompt = window[index]
+            found[index][tally.scorer.name] = (
+                text_score(tally, row, where, prompt.get("reference"))
+                if is_text_scorer(tally.scorer)
+                else _combined(tally, found[index])
+            )
+    for (_, row, _), lost, scores_of in zip(window, missing, found, strict=True):
+        row["scores"] = {
+            t.scorer.name: as_row(lost or scores_of[t.scorer.name], t.scorer.version) for t in tallies
+        }
+        yield row
+
+
+def _combined(tally: Tally, scores: Mapping[str, Score]) -> Score:
+    scorer: Combiner = tally.scorer  # type: ignore[assignment]
+    score = scorer.combine({name: scores[name] for name in scorer.parts})
+    tally.scored += 1
+    return score
+
+
+def _of_items(tally: Tally, items: list[Item], journal: Journal | None) -> list[Score]:
+    """The scores of a window's items: those that the journal has, and those that are made now."""
+    scorer = tally.scorer
+    assert takes_items(scorer)
+    keep = journal if scorer.costly else None
+    known = {item.id: keep.read(_key(scorer, item)) for item in items if keep and _key(scorer, item) in keep}
+    # Whole prompts: a scorer may compare the completions of one.
+    lacking = {item.prompt.id for item in items if item.id not in known}
+    asked = [item for item in items if item.prompt.id in lacking]
+    made = dict(zip([item.id for item in asked], scorer.score_items(asked), strict=True)) if asked else {}
+    scores = []
+    for item in items:
+        if item.id in made:
+            score = _finite(made[item.id], scorer, item)
+            if keep is not None and item.id not in known:
+                keep.append(_key(scorer, item), as_row(score, scorer.version))
+        else:
+            entry = known[item.id]
+            score = Score(entry["value"], entry["passed"], entry["detail"])
+        tally.count(item.id, score)
+        scores.append(score)
+    return scores
+
+
+def _key(scorer: ItemScorer, item: Item) -> str:
+    return f"{scorer.name} {item.id}"
+
+
+def _finite(score: Score, scorer: ItemScorer, item: Item) -> Score:
+    if score.value is None or math.isfinite(score.value):
+        return score
+    raise UserError(
+        f"completion {item.id}",
+        f"scorer {scorer.name!r} gives {score.value}",
+        "a finite number, or none with the reason",
+        "look at the scorer, and at what the completion makes of it",
+    )
