@@ -103,7 +103,7 @@ class Attempt:
             "started": round(time.time(), 3),
             "host": socket.gethostname(),
             "gpus": self._gpus,
-            "cores": _cores(),
+            "cores": cores(),
         }
         self._width = len(self._content(RUNNING)) + DIGITS * (2 * len(self._figures) + 1)
         with disk_errors(self._path):
@@ -209,7 +209,7 @@ def _record(line: bytes, path: str | Path) -> Record | None:
     return Record(**known, figures=row)
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that Snakemake gave this job; all that this process may use, where nobody said."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdigit() else os.cpu_count() or 1

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from winnow import jsonl, scoring
 from winnow.errors import UserError
 from winnow.scoring.answers import extract_answer, extract_reference, normalize, parse_number
+from winnow.scoring.score import Unreferenced
 from winnow.scoring.streams import scored
 
 EXACT, ERROR = scoring.build("exact_answer"), scoring.build("numeric_error", {"tolerance": 0.5})
@@ -106,7 +107,7 @@ def test_exact_answer():
     assert EXACT.score("<answer>18</answer>", "x\n#### 18") == scoring.Score(1.0, True, "18")
     assert EXACT.score("<answer>19</answer>", "18") == scoring.Score(0.0, False, "19")
     assert EXACT.score("18", "18") == scoring.Score(0.0, False, "no answer found")
-    assert EXACT.score("<answer>18</answer>", None) == scoring.Score(
+    assert EXACT.score("<answer>18</answer>", None) == Unreferenced(
         None, False, "the prompt has no reference"
     )
 
@@ -182,7 +183,7 @@ def test_each_completion_meets_its_own_reference(files):
 
 
 def test_prompts_without_completions_are_passed_over(files):
-    assert len(list(files(PROMPTS, [completion("c")]))) == 1
+    assert len(list(files(PROMPTS, [completion("b"), completion("c")]))) == 2
 
 
 @pytest.mark.parametrize("order", ["ba", "aba", "ax", "ca"])

@@ -26,6 +26,19 @@ def extract_answer(text: str) -> str | None:
     return None
 
 
+def cut_off(text: str) -> bool:
+    """Whether a text ends within an answer that it has begun to state."""
+    return text.rfind(OPEN) > text.rfind(CLOSE)
+
+
+def last_line(text: str) -> str | None:
+    """The last line that is not empty; None where there is none, or where an answer was cut off."""
+    if cut_off(text):
+        return None
+    lines = text.rstrip().rsplit("\n", 1)
+    return lines[-1].strip() or None
+
+
 def extract_reference(reference: str) -> str:
     """The answer in a reference, which may be the bare answer or a whole worked solution."""
     return extract_answer(reference) or reference.strip()

@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import ClassVar
 
-from winnow.scoring.answers import extract_answer, extract_reference, normalize
-from winnow.scoring.score import Measure, Score
+from winnow.errors import UserError
+from winnow.scoring.answers import extract_answer, extract_reference, last_line, normalize
+from winnow.scoring.score import Measure, Score, Unreferenced
+
+LETTER = re.compile(r"\(?([a-z])\)?(?:[.:)]+(?:\s.*)?)?", re.DOTALL)
+"""A choice by its letter, once normalised: ``b``, ``(b)``, ``b.``, ``b) paris``; not ``a cat``."""
 
 
 class ExactAnswer:
     """Value 1 and passed when the normalised answers are equal, else 0.
 
-    A completion that states no answer, or a prompt without a reference, does not pass.
+    A reference of one letter is a choice: ``(B)``, ``b.`` and ``B) Paris`` are ``B`` then. A completion that
+    states no answer does not pass.
+
+    Args:
+        last_line: where no answer is marked, the last line that is not empty is the answer.
     """
 
     name: ClassVar[str] = "exact_answer"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     measures: ClassVar[Measure] = "verdict"
+
+    def __init__(self, last_line: bool = False) -> None:
+        if not isinstance(last_line, bool):
+            raise UserError("last_line", f"{last_line!r}", "true or false", "correct the option")
+        self._last_line = last_line
 
     def score(self, text: str, reference: str | None) -> Score:
         """Compare the answer in `text` with the one in `reference`."""
         if reference is None:
-            return Score(None, False, "the prompt has no reference")
+            return Unreferenced(None, False, "the prompt has no reference")
         answer = extract_answer(text)
+        if answer is None and self._last_line:
+            answer = last_line(text)
         if answer is None:
             return Score(0.0, False, "no answer found")
-        passed = normalize(answer) == _expected(reference)
+        expected = _expected(reference)
+        stated = normalize(answer)
+        passed = stated == expected or (len(expected) == 1 and _letter(stated) == expected)
         return Score(1.0 if passed else 0.0, passed, answer)
 
 
 @functools.lru_cache(maxsize=1024)
 def _expected(reference: str) -> str:
     # The samples of a prompt follow one another, and share its reference.
-    return normalize(extract_reference(reference))
+    expected = normalize(extract_reference(reference))
+    return _letter(expected) or expected
+
+
+def _letter(normal: str) -> str | None:
+    found = LETTER.fullmatch(normal)
+    return found[1] if found else None

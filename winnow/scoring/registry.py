@@ -23,6 +23,14 @@ from winnow.scoring.score import AnyScorer, Measure, Scorer
 BUILTIN = {
     "exact_answer": "exact_answer:ExactAnswer",
     "numeric_error": "numeric_error:NumericError",
+    "math": "math_answer:Math",
+    "choice": "choice:Choice",
+    "regex": "regex:Regex",
+    "format": "tag_format:TagFormat",
+    "repetition": "repetition:Repetition",
+    "length": "length:Length",
+    "weighted_sum": "composite:WeightedSum",
+    "all_of": "composite:AllOf",
 }
 """Where each is: a module of this package, and its class. Not imported before a config names it."""
 LABEL = "/"

@@ -1,0 +1,133 @@
+"""math: what math-verify says, in processes that may hang or die at the cost of one completion."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from winnow import jsonl, scoring
+from winnow.errors import UserError
+from winnow.records import Prompt
+from winnow.scoring import Item, math_answer, math_worker
+from winnow.scoring.streams import scored
+
+
+def items(*pairs: tuple[str, str | None]) -> list[Item]:
+    return [
+        Item(f"p{index}/0", Prompt(f"p{index}", [], reference=reference), text, {})
+        for index, (text, reference) in enumerate(pairs)
+    ]
+
+
+def scores(*pairs, **options):
+    scorer = scoring.build("math", {"processes": 1, **options})
+    try:
+        return scorer.score_items(items(*pairs))
+    finally:
+        scorer.close()
+
+
+def test_equal_as_mathematics():
+    found = scores(
+        ("so \\boxed{\\frac{1}{2}}", "0.5"),
+        ("<answer>1/2</answer>", "\\frac{1}{2}"),
+        ("<think>..</think><answer>2x + x</answer>", "$3x$"),
+        ("the answer is $x=3$", "3"),
+        ("\\boxed{(1, 2]}", "(1,2]"),
+        ("#### 1,234", "#### 1234"),
+        ("\\boxed{45\\%}", "0.45"),
+        ("\\boxed{0.33}", "1/3"),
+        ("\\boxed{3}", "4"),
+    )
+    assert [score.passed for score in found] == [True] * 7 + [False] * 2
+    assert {score.value for score in found} == {1.0, 0.0}
+
+
+def test_what_cannot_be_read():
+    none, words, missing, unreadable, cut = scores(
+        ("I do not know", "3"),
+        ("<answer>three</answer>", "3"),
+        ("\\boxed{3}", None),
+        ("\\boxed{3}", " "),
+        ("<answer>3", "3"),
+    )
+    assert (none.value, none.detail) == (0.0, "no answer found")
+    assert (words.value, words.detail) == (0.0, "three")
+    assert missing.value is None
+    assert "no reference" in missing.detail
+    assert unreadable.value is None
+    assert "cannot be read as mathematics" in unreadable.detail
+    assert not cut.passed
+
+
+def faulty(pairs, seconds):
+    """Stands in for what a worker does: math-verify has such texts, but they change with its version."""
+    for text, _ in pairs:
+        if text == "hang":
+            time.sleep(60)
+        if text == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+    return [(1.0, True, text, False) for text, _ in pairs]
+
+
+def test_a_hang_and_a_death_cost_one_completion_each(monkeypatch):
+    monkeypatch.setattr(math_answer, "judge", faulty)
+    texts = [str(index) for index in range(100)]
+    texts[10], texts[11], texts[70] = "hang", "die", "die"
+    began = time.monotonic()
+    found = scores(*[(text, "1") for text in texts], seconds=1, processes=2)
+    assert time.monotonic() - began < 60
+    assert [score.detail for score in found if score.passed] == [t for t in texts if t.isdigit()]
+    assert "did not end within 4 s" in found[10].detail
+    assert "process died" in found[11].detail
+    assert found[70].value is None
+
+
+def test_a_power_that_never_ends():
+    began = time.monotonic()
+    tower, plain = scores(("\\boxed{9^{9^{9^{9}}}}", "3"), ("\\boxed{3}", "3"), seconds=1)
+    assert time.monotonic() - began < 60
+    assert not tower.passed
+    assert plain.passed
+
+
+def test_file_to_file(tmp_path: Path):
+    prompts, completions = tmp_path / "p.jsonl", tmp_path / "c.jsonl"
+    with jsonl.writer(prompts) as write, jsonl.writer(completions) as append:
+        for index in range(40):
+            write({"id": f"p{index}", "messages": [], "reference": f"{index}/2"})
+            for sample in range(2):
+                append(
+                    {
+                        "id": f"p{index}/{sample}", "prompt_id": f"p{index}", "sample": sample,
+                        "text": f"\\boxed{{\\frac{{{index}}}{{{2 + sample}}}}}", "finish_reason": "stop",
+                    }
+                )  # fmt: skip
+    names = ["math", "exact_answer", 'all_of={"scorers": ["math"]}']
+    rows = list(scored(completions, [prompts], scoring.parse(names).values()))
+    assert [row["id"] for row in rows] == [f"p{index}/{sample}" for index in range(40) for sample in range(2)]
+    for row in rows:
+        equal = row["sample"] == 0 or row["prompt_id"] == "p0"
+        assert row["scores"]["math"]["passed"] == row["scores"]["all_of"]["passed"] == equal
+        assert not row["scores"]["exact_answer"]["passed"]
+        assert list(row["scores"]) == ["math", "exact_answer", "all_of"]
+
+
+def test_the_worker_reads_a_prompts_reference_once(monkeypatch):
+    read = []
+    original = math_worker._read
+    monkeypatch.setattr(
+        math_worker, "_read", lambda *given, **named: read.append(given[0]) or original(*given, **named)
+    )
+    math_worker._expected.cache_clear()
+    math_worker.judge([("\\boxed{1}", "7/3"), ("\\boxed{2}", "7/3")], 5)
+    assert read.count("7/3") == 1
+
+
+def test_options():
+    with pytest.raises(UserError, match="scorer 'math': seconds"):
+        scoring.build("math", {"seconds": 0})

@@ -1,0 +1,77 @@
+"""weighted_sum and all_of: one score of several others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from winnow.errors import UserError
+from winnow.scoring.score import Measure, Score
+
+
+class WeightedSum:
+    """Value Σ weight · value of other scorers; none where one of these has none.
+
+    Args:
+        weights: scorer → weight; negative for what is an error.
+        at_least: the sum that passes; where it is not given, all parts have to pass.
+    """
+
+    name: ClassVar[str] = "weighted_sum"
+    version: ClassVar[int] = 1
+    measures: ClassVar[Measure] = "reward"
+
+    def __init__(self, weights: Mapping[str, float], at_least: float | None = None) -> None:
+        if not isinstance(weights, Mapping) or not weights or not all(map(_finite, weights.values())):
+            raise UserError("weights", f"{weights!r}", "a number for each scorer", "correct the option")
+        if at_least is not None and not _finite(at_least):
+            raise UserError("at_least", f"{at_least!r}", "a number", "correct the option")
+        self._weights, self._at_least = dict(weights), at_least
+        self.parts = list(weights)
+
+    def combine(self, scores: Mapping[str, Score]) -> Score:
+        """The weighted sum of these scores."""
+        total = 0.0
+        for name, weight in self._weights.items():
+            value = scores[name].value
+            if value is None:
+                return Score(None, False, f"{name} has no value: {scores[name].detail}")
+            total += weight * value
+        passed = (
+            all(score.passed for score in scores.values())
+            if self._at_least is None
+            else total >= self._at_least
+        )
+        return Score(total, passed, " ".join(f"{name}={scores[name].value:g}" for name in self._weights))
+
+
+class AllOf:
+    """Value 1 and passed when all of some scorers passed, else 0; none where one of them has none.
+
+    Args:
+        scorers: their names.
+    """
+
+    name: ClassVar[str] = "all_of"
+    version: ClassVar[int] = 1
+    measures: ClassVar[Measure] = "verdict"
+
+    def __init__(self, scorers: Sequence[str]) -> None:
+        if isinstance(scorers, str) or not scorers:
+            raise UserError("scorers", f"{scorers!r}", "a list of names", "correct the option")
+        self.parts = list(scorers)
+
+    def combine(self, scores: Mapping[str, Score]) -> Score:
+        """Whether all of these passed."""
+        failed = [name for name in self.parts if not scores[name].passed]
+        if not failed:
+            return Score(1.0, True, "all passed")
+        told = ", ".join(f"{name}: {scores[name].detail}" for name in failed)[:300]
+        # What could not be read is no verdict, unless something else settles it.
+        unknown = all(scores[name].value is None for name in failed)
+        return Score(None if unknown else 0.0, False, told)
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
