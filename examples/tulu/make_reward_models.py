@@ -2,11 +2,11 @@
 
     python examples/tulu/make_reward_models.py
 
-takes some minutes on two cores and writes `models/reward-a` and `models/reward-b` beside this file. Both
-begin as the embedded policy at step 530 with a head of one number instead of its vocabulary. They learn to tell
-right completions from wrong ones (Bradley–Terry: −log σ(r_right − r_wrong), as in arXiv 2009.01325,
-eq. 1). They saw other sums, in another order: they do not always agree. None of these sums is a prompt of the
-example. The program ends with the share of pairs, of sums that neither saw, that each puts in order.
+takes some minutes on two cores and writes `models/reward-a` and `models/reward-b` beside this file. Both begin
+as the embedded policy at step 530, with a head of one number instead of its vocabulary. They learn to tell
+right completions from wrong ones (Bradley–Terry: −log σ(r_right − r_wrong), as in arXiv 2009.01325, eq. 1).
+They saw other sums, in another order: they do not always agree. None of these sums is a prompt of the example.
+The program tells the share of pairs, of sums that neither saw, that each puts in order.
 """
 
 import argparse
@@ -41,7 +41,8 @@ def draw_pairs(sums: list[Operands]) -> list[Pair]:
     """Right and wrong completions of the policy at two steps: the same question, at most four pairs of it."""
     pairs: list[Pair] = []
     for step in ("460", "530"):
-        policy = OptimalSampler(ROOT / f"examples/arithmetic/models/policy-step-{step}", alpha_method="policy")
+        model = ROOT / f"examples/arithmetic/models/policy-step-{step}"
+        policy = OptimalSampler(model, alpha_method="policy")
         asked = [student_messages(operands) for operands in sums]
         drawn = policy.generate(asked, max_new_tokens=64, n=N, batch_size=256)
         for index, (operands, messages) in enumerate(zip(sums, asked, strict=True)):
@@ -92,7 +93,8 @@ def train(name: str, pairs: list[Pair], unseen: list[Pair], output: Path) -> Non
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()
-        print(f"{name}: loss {loss.item():.3f}, in order {in_order(model, tokenizer, unseen):.3f}", flush=True)
+        found = in_order(model, tokenizer, unseen)
+        print(f"{name}: loss {loss.item():.3f}, in order {found:.3f}", flush=True)
     folder = output / name
     model.to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

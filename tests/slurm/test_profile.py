@@ -38,7 +38,7 @@ LITTLE: dict[str, Any] = {
 def example(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[SlurmWorkspace, set[Seen], dict[str, dict[str, str]]]:
-    """The example's rules, all of them, on little data: the workspace, its programs, its jobs as SLURM knew them."""
+    """Each rule of the example on little data: the workspace, its programs, its jobs as SLURM knew them."""
     space = SlurmWorkspace.of(Workspace.fresh(tmp_path_factory.mktemp("example")), cluster)
     shutil.copy(ROOT / "config.yaml", space.root)
     (space.root / "little.yaml").write_text(yaml.safe_dump(LITTLE))
