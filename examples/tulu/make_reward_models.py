@@ -2,11 +2,11 @@
 
     python examples/tulu/make_reward_models.py
 
-takes some minutes on two cores and writes `models/reward-a` and `models/reward-b` beside this file. Both begin
-as the embedded policy at step 530, with a head of one number instead of its vocabulary. They learn to tell
-right completions from wrong ones (Bradley–Terry: −log σ(r_right − r_wrong), as in arXiv 2009.01325, eq. 1).
-They saw other sums, in another order: they do not always agree. None of these sums is a prompt of the example.
-The program tells the share of pairs, of sums that neither saw, that each puts in order.
+takes some minutes on two cores and writes `models/reward-a` and `models/reward-b` beside this file. Both
+begin as the embedded policy at step 530, with a head of one number instead of its vocabulary. They learn to
+tell right completions from wrong ones (Bradley–Terry: −log σ(r_right − r_wrong), as in arXiv 2009.01325,
+equation 1). They saw other sums, in another order: they do not always agree. None of these sums is a prompt of
+the example. The program tells the share of pairs, of sums that neither saw, that each puts in order.
 """
 
 import argparse
