@@ -34,6 +34,7 @@ RESULTS = f"{config['results']}/{config['run']}"
 LAYOUT = Layout("<results>", tuple(winnow_config.round_arms(config)))
 ARMS = dict(winnow_config.arms(config))
 TRAINED = [arm for arm, trained in ARMS.items() if trained]
+EXPORTED = winnow_config.exported(config)
 BLOCK_SIZE = config["generation"]["block_size"]
 
 

@@ -84,7 +84,7 @@ def all_products():
     ]
     files += [
         LAYOUT.training_data(arm, formats.find(name).filename)
-        for arm in TRAINED
+        for arm in EXPORTED
         for name in config["export"]["formats"]
     ]
     files += [LAYOUT.checkpoint(arm) for arm in TRAINED]

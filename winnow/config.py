@@ -52,6 +52,18 @@ def arms(config: dict[str, Any]) -> list[tuple[Arm, bool]]:
     return list(found.items())
 
 
+def exported(config: dict[str, Any]) -> list[Arm]:
+    """The arms of which training data is written: those that are trained, and those that ask for it."""
+    asked = {
+        Arm(entry["step"], Alpha.parse(alpha).name, n)
+        for entry in config["arms"]
+        if entry["export"]
+        for alpha in entry["alpha"]
+        for n in entry["n"]
+    }
+    return [arm for arm, trained in arms(config) if trained or arm in asked]
+
+
 def round_arms(config: dict[str, Any]) -> list[Arm]:
     """The arm of each round: round 1 from the configured step, round r from step ``round-(r−1)``."""
     rounds = config.get("rounds")

@@ -3,10 +3,11 @@
     python examples/tulu/make_reward_models.py
 
 takes some minutes on two cores and writes `models/reward-a` and `models/reward-b` beside this file. Both
-begin as the embedded policy at step 530, with a head of one number instead of its vocabulary. They learn to
-tell right completions from wrong ones (Bradley–Terry: −log σ(r_right − r_wrong), as in arXiv 2009.01325,
-equation 1). They saw other sums, in another order: they do not always agree. None of these sums is a prompt of
-the example. The program tells the share of pairs, of sums that neither saw, that each puts in order.
+begin as the embedded policy at step 530, with a head of one number instead of its vocabulary and two more
+layers: what the policy foresees is known behind its last layer only, and has to be compared with what is
+there. They learn to tell right solutions from those with one slip, by −log σ(r_right − r_wrong) (arXiv 2009.01325, equation 1).
+They saw other sums: they do not always agree. None of these sums is a prompt of the example. The program
+ends with the share of pairs that each puts in order, of completions that a policy drew for other sums.
 """
 
 import argparse
@@ -16,40 +17,68 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    Qwen3Config,
+    Qwen3ForSequenceClassification,
+)
 from transformers.utils import logging
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples/arithmetic")]
 
-from conversations import Messages, is_right, student_messages
+from conversations import Messages, is_right, student_messages, worked_solution
 from make_models import name_tokenizer_class
-from make_prompts import Operands, fresh_operands, reserved_operands
+from make_prompts import Operands, draw_operands, fresh_operands, reserved_operands, unordered
 
 from winnow.qstar import OptimalSampler
 
 BODY = ROOT / "examples/arithmetic/models/policy-step-530"
 SEEDS = {"reward-a": 1, "reward-b": 2}
-PAIRS, SUMS, N, BATCH, EPOCHS, LEARNING_RATE = 3000, 1500, 8, 64, 4, 3e-4
-MEASURED = 500
+MORE_LAYERS = 2
+BATCH, STEPS, LEARNING_RATE = 32, 1500, 1e-3
+SUMS, N = 300, 8
+"""That are measured, and completions of each."""
+SLIPS = (-20, -10, -2, -1, 1, 2, 10, 20)
 
 Pair = tuple[Messages, str, str]
 """A question, a right completion and a wrong one."""
 
 
-def draw_pairs(sums: list[Operands]) -> list[Pair]:
-    """Right and wrong completions of the policy at two steps: the same question, at most four pairs of it."""
+def slipped(operands: Operands, rng: random.Random) -> str:
+    """A solution whose one slip goes on into what follows, as a policy's does."""
+    a, b, c = operands
+    slip = rng.choice(SLIPS)
+    if rng.random() < 0.5:
+        first = a + b + (slip if rng.random() < 0.5 else 0)
+        last = first + c + (slip if first == a + b else 0)
+        working = f"{a}+{b}={first} {first}+{c}={last}"
+    else:
+        tens, units = ([n // 10 * 10 for n in operands], [n % 10 for n in operands])
+        sums = [sum(tens), sum(units), 0]
+        place = rng.randrange(3)
+        sums[place] += slip if place != 1 else slip // abs(slip)
+        last = sums[0] + sums[1] + sums[2]
+        columns = [
+            f"{'+'.join(map(str, column))}={found}" for column, found in ((tens, sums[0]), (units, sums[1]))
+        ]
+        working = f"{' '.join(columns)} {sums[0]}+{sums[1]}={last}"
+    return f"<think>{working}</think><answer>{last}</answer>"
+
+
+def drawn_pairs(sums: list[Operands]) -> list[Pair]:
+    """Right and wrong completions of the policy at step 460: the same question, at most four pairs of it."""
+    policy = OptimalSampler(BODY.with_name("policy-step-460"), alpha_method="policy")
+    asked = [student_messages(operands) for operands in sums]
+    drawn = policy.generate(asked, max_new_tokens=64, n=N, batch_size=256)
     pairs: list[Pair] = []
-    for step in ("460", "530"):
-        model = ROOT / f"examples/arithmetic/models/policy-step-{step}"
-        policy = OptimalSampler(model, alpha_method="policy")
-        asked = [student_messages(operands) for operands in sums]
-        drawn = policy.generate(asked, max_new_tokens=64, n=N, batch_size=256)
-        for index, (operands, messages) in enumerate(zip(sums, asked, strict=True)):
-            texts = drawn.texts[index * N : (index + 1) * N]
-            right = [text for text in texts if is_right(text, operands)]
-            wrong = [text for text in texts if not is_right(text, operands) and text.endswith("</answer>")]
-            pairs += [(messages, *pair) for pair in islice(zip(right, wrong, strict=False), 4)]
+    for index, (operands, messages) in enumerate(zip(sums, asked, strict=True)):
+        texts = drawn.texts[index * N : (index + 1) * N]
+        right = [text for text in texts if is_right(text, operands)]
+        wrong = [text for text in texts if not is_right(text, operands) and text.endswith("</answer>")]
+        pairs += [(messages, *pair) for pair in islice(zip(right, wrong, strict=False), 4)]
     return pairs
 
 
@@ -70,31 +99,39 @@ def in_order(model: torch.nn.Module, tokenizer: object, pairs: list[Pair]) -> fl
     return (right > wrong).float().mean().item()
 
 
-def train(name: str, pairs: list[Pair], unseen: list[Pair], output: Path) -> None:
+def deeper() -> Qwen3ForSequenceClassification:
+    """The policy with more layers and a head of one number."""
+    body = AutoModelForCausalLM.from_pretrained(BODY, dtype=torch.float32)
+    layers = body.config.num_hidden_layers + MORE_LAYERS
+    settings = {**body.config.to_dict(), "num_hidden_layers": layers, "layer_types": None, "num_labels": 1}
+    model = Qwen3ForSequenceClassification(Qwen3Config(**settings)).to(torch.float32)
+    model.model.load_state_dict(body.model.state_dict(), strict=False)
+    return model
+
+
+def train(name: str, reserved: frozenset[Operands], unseen: list[Pair], output: Path) -> None:
     """Train one of them, measure it as stored, and tell."""
     torch.manual_seed(SEEDS[name])
+    rng = random.Random(SEEDS[name])
     tokenizer = AutoTokenizer.from_pretrained(BODY)
-    logging.set_verbosity_error()
-    model = AutoModelForSequenceClassification.from_pretrained(BODY, num_labels=1, dtype=torch.float32)
+    model = deeper()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    steps = EPOCHS * (len(pairs) // BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    source = random.Random(SEEDS[name])
-    for _ in range(EPOCHS):
-        source.shuffle(pairs)
-        for start in range(0, len(pairs) - BATCH + 1, BATCH):
-            batch = pairs[start : start + BATCH]
-            both = rewards(
-                model, tokenizer, [(m, good) for m, good, _ in batch] + [(m, bad) for m, _, bad in batch]
-            )
-            loss = -torch.nn.functional.logsigmoid(both[: len(batch)] - both[len(batch) :]).mean()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-        found = in_order(model, tokenizer, unseen)
-        print(f"{name}: loss {loss.item():.3f}, in order {found:.3f}", flush=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / STEPS)
+    for step in range(1, STEPS + 1):
+        sums = [
+            each for each in (draw_operands(rng) for _ in range(BATCH)) if unordered(each) not in reserved
+        ]
+        good = [(student_messages(each), worked_solution(each, rng)) for each in sums]
+        bad = [(student_messages(each), slipped(each, rng)) for each in sums]
+        both = rewards(model, tokenizer, good + bad)
+        loss = -torch.nn.functional.logsigmoid(both[: len(sums)] - both[len(sums) :]).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if step % 100 == 0:
+            print(f"{name}, step {step}: loss {loss.item():.3f}", flush=True)
     folder = output / name
     model.to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -111,11 +148,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.use_deterministic_algorithms(True)
     logging.disable_progress_bar()
-    reserved = set(reserved_operands())
-    fresh = fresh_operands(random.Random(5), reserved)
-    unseen = draw_pairs(list(islice(fresh, MEASURED)))
+    reserved = reserved_operands()
+    others = list(islice(fresh_operands(random.Random(5), set(reserved)), SUMS))
+    unseen = drawn_pairs(others)
     for name in SEEDS:
-        train(name, draw_pairs(list(islice(fresh, SUMS)))[:PAIRS], unseen, arguments.output)
+        train(name, reserved | {unordered(each) for each in others}, unseen, arguments.output)
 
 
 if __name__ == "__main__":
