@@ -95,7 +95,10 @@ def _kept(
         yield output, None
         return
     header = {
-        "scorers": arguments.scorers,
+        "scorers": [
+            f"{scorer.name}={getattr(scorer, 'identity', given.partition('=')[2])}"
+            for scorer, given in zip(scorers, arguments.scorers, strict=True)
+        ],
         "versions": {scorer.name: scorer.version for scorer in scorers},
         "files": [file_hash(Path(path)) for path in (arguments.input, *prompts)],
     }
@@ -103,7 +106,7 @@ def _kept(
     unfinished = output.with_name(f"{output.name}.unfinished")
     with Journal(output, header) as journal:
         if len(journal):
-            log.info("resumed: %s scores were made before", f"{len(journal):,}")
+            log.info("resumed: %s scores, or parts of them, were made before", f"{len(journal):,}")
         yield unfinished, journal
         unfinished.replace(output)
         journal.remove()

@@ -17,11 +17,13 @@ from typing import Any, TypeGuard
 from winnow import plugins
 from winnow.errors import UserError, closest
 from winnow.fingerprint import fingerprint
+from winnow.records import content_id
 from winnow.scoring.plugin import PluginScorer, plugin_class
 from winnow.scoring.score import AnyScorer, Measure, Scorer
 
 BUILTIN = {
     "exact_answer": "exact_answer:ExactAnswer",
+    "llm_judge": "llm_judge:LlmJudge",
     "numeric_error": "numeric_error:NumericError",
 }
 """Where each is: a module of this package, and its class. Not imported before a config names it."""
@@ -109,7 +111,12 @@ def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
     built = {name: build(name, options) for name, options in scorers.items()}
     check_parts(built)
     codes = plugins.fingerprint(scorers)
-    return {name: f"{each.version}, {codes.get(name) or _code(name)}" for name, each in built.items()}
+    # Of a file that an option names, the path alone stands among the options.
+    read = {name: content_id(each.identity) for name, each in built.items() if hasattr(each, "identity")}
+    return {
+        name: ", ".join([str(each.version), codes.get(name) or _code(name), *filter(None, [read.get(name)])])
+        for name, each in built.items()
+    }
 
 
 def _code(name: str) -> str:
