@@ -190,7 +190,8 @@ class LlmJudge:
                 if self._notes is not None:
                     self._notes.append(order.key, {"verdict": verdict})
             else:
-                missing[order.key] = answer.detail[:SHOWN]
+                told_why = [answer.detail, getattr(answer, "said", "")]
+                missing[order.key] = ": ".join(filter(None, told_why))[:SHOWN]
                 if tally.failed > self._failed_fraction * tally.wanted:
                     raise self._too_many()
             if time.monotonic() - told > TOLD_SECONDS:

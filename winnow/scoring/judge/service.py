@@ -38,12 +38,14 @@ class Answer:
     Attributes:
         verdict: None where it cannot be read.
         detail: then, why.
+        said: then, how it begins.
         prompt_tokens, tokens: what it cost.
         index: among those of a request, which is about one.
     """
 
     verdict: str | None
     detail: str
+    said: str
     prompt_tokens: int
     tokens: int
     index: int = 0
@@ -153,9 +155,9 @@ def read(content: bytes) -> Answer:
     [choice] = answers.read(content, 1)
     cut = choice.finish_reason == "length"
     verdict = None if cut else parse(choice.text)
-    said = f"{choice.text.strip()[:SHOWN]!r}"
-    why = f"cut off after {choice.tokens:,} tokens" if cut else f"an answer without a verdict: {said}"
-    return Answer(verdict, "" if verdict else why, choice.prompt_tokens, choice.tokens)
+    detail = "" if verdict else "an answer that is cut off" if cut else "an answer without a verdict"
+    said = "" if verdict else repr(choice.text.strip()[:SHOWN])
+    return Answer(verdict, detail, said, choice.prompt_tokens, choice.tokens)
 
 
 def _asks(orders: Sequence[Order], shown: Callable[[Order], list[Message]]) -> Iterator[Ask]:

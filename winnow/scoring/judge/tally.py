@@ -68,12 +68,15 @@ class Tally:
 
     def __str__(self) -> str:
         """For the log, at the end."""
-        done = self.consistent + self.inconsistent
-        share = self.inconsistent / done if done else 0.0
-        return (
-            f"{done:,} comparisons, {self.missing:,} more are missing; "
-            f"{self.inconsistent:,} inconsistent ({share:.1%}), counted as ties: the first place won "
-            f"{self.places[FIRST]:,} of them, the second {self.places[SECOND]:,}; "
+        cost = (
             f"{self.asked:,} questions asked now, {self.kept:,} before; tokens: {self.prompt_tokens:,} of "
             f"prompts, {self.tokens:,} of answers"
+        )
+        done = self.consistent + self.inconsistent
+        if not done:
+            return cost
+        return (
+            f"{done:,} comparisons, {self.missing:,} more are missing; {self.inconsistent:,} inconsistent "
+            f"({self.inconsistent / done:.1%}), counted as ties: the first place won {self.places[FIRST]:,} "
+            f"of them, the second {self.places[SECOND]:,}; {cost}"
         )

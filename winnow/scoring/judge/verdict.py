@@ -24,12 +24,12 @@ RESPONSE_FORMAT: dict[str, Any] = {
 
 REASONED = "</think>"
 """Where a model's reasoning ends, if the server has not split it off."""
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+FENCE = "```"
 _DECORATION = "*_`#>|- \t\r"
-_LINE = re.compile(
-    r"[\"']?verdict[\"']?[*_\s]*[:=][*_\s]*([\"'\[(*_]*)(first|second|tie)[\"'\])*_]*\.?", re.I
-)
-_WORD = re.compile(r"[\"'\[(*_]*(first|second|tie)[\"'\])*_]*\.?", re.I)
+# Bounded repeats: an answer may be a hundred thousand asterisks.
+_OPEN, _CLOSE = r"[\"'\[(*_]{0,6}", r"[\"'\])*_.]{0,6}"
+_WORD = re.compile(rf"{_OPEN}({'|'.join(VERDICTS)}){_CLOSE}", re.IGNORECASE)
+_LINE = re.compile(rf"[\"']?verdict[\"'*_]{{0,4}}\s?[:=][*_]{{0,4}}\s{{0,4}}{_WORD.pattern}", re.IGNORECASE)
 
 
 def parse(text: str) -> str | None:
@@ -39,8 +39,8 @@ def parse(text: str) -> str | None:
     word. Whatever else it says is not looked at: it may quote what was judged.
     """
     said = text.rpartition(REASONED)[2].strip()
-    if fenced := _FENCE.fullmatch(said):
-        said = fenced[1]
+    if said.startswith(FENCE) and said.endswith(FENCE):
+        said = said.strip("`").removeprefix("json").strip()
     if said.startswith("{"):
         whole = _of_json(said)
         if whole is not None:
@@ -58,7 +58,7 @@ def _of_line(line: str) -> str | None:
     if line.startswith("{"):
         return _of_json(line)
     found = _LINE.fullmatch(line)
-    return found[2].lower() if found else None
+    return found[1].lower() if found else None
 
 
 def _of_json(text: str) -> str | None:
