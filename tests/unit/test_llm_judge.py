@@ -356,3 +356,17 @@ def test_only_what_decides_a_score_is_its_identity(tmp_path: Path) -> None:
     file.write_text("{{ first }} {{ second }}")
     assert identity(prompt=str(file)) != from_file
     assert scoring.versions({"llm_judge": {"model": "m", "prompt": str(file)}}) != found
+
+
+def test_how_a_judge_is_reached_is_apart_from_what_decides_its_scores() -> None:
+    access = {"base_url": "http://h/v1", "timeout": 7}
+    deciding, apart = scoring.divided({"exact_answer": {}, "llm_judge/a": {"model": "m", **access}})
+    assert deciding == {"exact_answer": {}, "llm_judge/a": {"model": "m"}}
+    assert apart == {"llm_judge/a": access}
+    given = ["exact_answer", 'llm_judge/a={"model": "m"}']
+    found = scoring.parse(given, ['llm_judge/a={"base_url": "http://h/v1"}'])["llm_judge/a"]
+    assert found.name == "llm_judge/a"
+    assert found._access.urls() == ("http://h/v1",)  # type: ignore[union-attr]
+    for text, message in [("llm_judge={}", "not among the scorers"), ("llm_judge/a={", "--scorer_access")]:
+        with pytest.raises(UserError, match=message):
+            scoring.parse(given, [text])

@@ -64,6 +64,9 @@ class LlmJudge:
     version: ClassVar[int] = 1
     measures: ClassVar[Measure] = "reward"
     costly: ClassVar[bool] = True
+    access: ClassVar[tuple[str, ...]] = (
+        "base_url", "concurrency", "max_retries", "timeout", "max_failed_fraction", "api_key_env",
+    )  # fmt: skip
 
     def __init__(
         self,

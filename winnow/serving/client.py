@@ -19,9 +19,9 @@ import openai
 
 from winnow.errors import UserError
 from winnow.serving.answers import Choice, Unusable, read
+from winnow.serving.ask import Ask
 from winnow.serving.endpoint import Endpoint
 from winnow.serving.failed import Failed
-from winnow.serving.requests import Ask
 
 log = logging.getLogger("serving")
 

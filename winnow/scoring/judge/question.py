@@ -11,10 +11,9 @@ from jinja2 import TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from winnow.errors import UserError
-from winnow.images import located
+from winnow.images import data_url, located
 from winnow.records import Message, Prompt
 from winnow.scoring.judge.comparisons import Order
-from winnow.serving.requests import data_url
 from winnow.templates import render
 
 FIELDS = ("prompt", "first", "second", "reference")

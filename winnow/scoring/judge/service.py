@@ -17,11 +17,11 @@ from winnow.scoring.judge.options import Access
 from winnow.scoring.judge.question import with_images
 from winnow.scoring.judge.verdict import RESPONSE_FORMAT, parse
 from winnow.serving import answers
+from winnow.serving.ask import Ask
 from winnow.serving.client import Client, Limits, Service
 from winnow.serving.discovery import endpoint_at
 from winnow.serving.endpoint import Endpoint
 from winnow.serving.failed import Failed
-from winnow.serving.requests import Ask
 
 log = logging.getLogger("judge")
 
