@@ -29,15 +29,18 @@ def shown(body: dict[str, Any]) -> dict[str, str]:
 
 class JudgeServer(FaultServer):
     """Besides the faults of its parent: `prose` (no verdict), `line` (a verdict behind prose), `cut`,
-    `no schema` (refuses structured output), `tells the key`; the other words are verdicts.
+    `cut late` (behind what looks like a verdict), `no schema` (refuses structured output), `tells the key`; the other words are verdicts.
     """
 
-    def __init__(self, *arguments: Any, opinion: Opinion = quality, **more: Any) -> None:
+    def __init__(
+        self, *arguments: Any, opinion: Opinion = quality, context: int | None = None, **more: Any
+    ) -> None:
         super().__init__(*arguments, **more)
-        self._opinion = opinion
+        self._opinion, self._context = opinion, context
 
     def models(self) -> bytes:
-        return orjson.dumps({"object": "list", "data": [{"id": "the-judge", "object": "model"}]})
+        model = {"id": "the-judge", "object": "model", "max_model_len": self._context}
+        return orjson.dumps({"object": "list", "data": [model]})
 
     def said(self, body: dict[str, Any], fault: str | None) -> tuple[int, bytes, str]:
         if fault == "no schema":
@@ -56,6 +59,8 @@ class JudgeServer(FaultServer):
             text = f"The first one says:\n{seen['first']}\n\n**Verdict: {verdict.capitalize()}**\n"
         elif fault == "cut":
             text, reason = text[:20], "length"
+        elif fault == "cut late":
+            text, reason = "It could be said that\nverdict: first", "length"
         elif fault in ("first", "second", "tie"):
             text = orjson.dumps({"verdict": fault}).decode()
         elif fault is not None:

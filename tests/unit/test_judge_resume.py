@@ -126,6 +126,16 @@ def test_a_judge_that_gives_up_leaves_what_it_has_said(tmp_path: Path) -> None:
         assert len(server.requests) == QUESTIONS - kept
 
 
+def test_two_judges_keep_their_verdicts_apart(tmp_path: Path) -> None:
+    write(tmp_path)
+    with JudgeServer() as server, Journal(tmp_path / "scored", {}) as journal:
+        given = {"model": "the-judge", "rounds": 1, "base_url": server.base_url}
+        judges = [scoring.build(f"llm_judge/{name}", given) for name in "ab"]
+        rows = list(scored(tmp_path / "c", [tmp_path / "p"], judges, journal))
+        assert len(server.requests) == 2 * QUESTIONS
+    assert rows[0]["scores"].keys() == {"llm_judge/a", "llm_judge/b"}
+
+
 def test_references_that_are_missing_are_refused_in_every_attempt(tmp_path: Path) -> None:
     write(tmp_path)
     for _ in range(2):

@@ -155,7 +155,7 @@ def test_a_server_without_structured_output_is_asked_without(caplog: pytest.LogC
     assert caplog.text.count("no structured output") == 1
 
 
-OTHERS = ("400", "too long", "prose", "cut")
+OTHERS = ("400", "too long", "prose", "cut", "cut late")
 OF_ONE_CHOICE = [fault for fault in FAULTS if fault not in ("fewer choices", "duplicates")]
 
 
@@ -302,6 +302,12 @@ def test_a_judge_that_sees(tmp_path: Path) -> None:
     assert all(score.value is None and "lies outside" in score.detail for score in lost)
 
 
+def test_no_more_tokens_than_the_context_has() -> None:
+    with JudgeServer(context=500) as server:
+        judge(server).score_items(items(1, 2))
+    assert {body["max_tokens"] for body in server.requests} == {500}
+
+
 def test_further_keys_of_a_request() -> None:
     extra = {"max_tokens": None, "seed": None, "max_completion_tokens": 9}
     with JudgeServer() as server:
@@ -370,3 +376,12 @@ def test_how_a_judge_is_reached_is_apart_from_what_decides_its_scores() -> None:
     for text, message in [("llm_judge={}", "not among the scorers"), ("llm_judge/a={", "--scorer_access")]:
         with pytest.raises(UserError, match=message):
             scoring.parse(given, [text])
+
+
+def test_a_judge_that_never_answers_is_given_up_soon() -> None:
+    """Not after a tenth of all that there is to ask."""
+    with JudgeServer(lambda body, before: "hang") as server:
+        scorer = judge(server, timeout=0.3, max_retries=1, concurrency=4, max_failed_fraction=0.5)
+        with pytest.raises(UserError, match=r"8 of 8 questions have no verdict. 8 times: .*Timeout"):
+            scorer.score_items(items(40, 2))
+        assert len(server.requests) <= 2 * (8 + 4)

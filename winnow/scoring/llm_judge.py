@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,15 +27,15 @@ from winnow.scoring.judge.comparisons import (
     with_siblings,
 )
 from winnow.scoring.judge.question import messages, template
-from winnow.scoring.judge.tally import Tally
+from winnow.scoring.judge.tally import Tally, reason
 from winnow.scoring.score import Item, Measure, Notes, Score, Unreferenced
 
 log = logging.getLogger("judge")
 
 AGAINST = REFERENCE, SIBLINGS = ("reference", "siblings")
 TOLD_SECONDS = 60.0
-SHOWN = 200
-"""Characters of a reason, in a record."""
+SILENT = 8
+"""Questions, at least, before a judge without any verdict is given up."""
 
 
 class LlmJudge:
@@ -187,19 +188,19 @@ class LlmJudge:
         tally.wanted += len(orders)
         tally.kept += len(verdicts)
         asked = [order for order in orders if order.key not in verdicts]
-        for order, answer in self._served.ask(asked, self._shown):
-            if verdict := tally.add(answer):
-                verdicts[order.key] = verdict
-                if self._notes is not None:
-                    self._notes.append(order.key, {"verdict": verdict})
-            else:
-                told_why = [answer.detail, getattr(answer, "said", "")]
-                missing[order.key] = ": ".join(filter(None, told_why))[:SHOWN]
-                if tally.failed > self._failed_fraction * tally.wanted:
-                    raise self._too_many()
-            if time.monotonic() - told > TOLD_SECONDS:
-                told = time.monotonic()
-                log.info("%s: %s verdicts", self.name, f"{tally.kept + tally.asked - tally.failed:,}")
+        # Closed at once when the job ends here: what is still asked costs.
+        with closing(self._served.ask(asked, self._shown)) as answers:
+            for order, answer in answers:
+                if verdict := tally.add(answer):
+                    verdicts[order.key] = verdict
+                    if self._notes is not None:
+                        self._notes.append(order.key, {"verdict": verdict})
+                else:
+                    missing[order.key] = reason(answer)
+                    self._check_failed()
+                if time.monotonic() - told > TOLD_SECONDS:
+                    told = time.monotonic()
+                    log.info("%s: %s verdicts", self.name, f"{tally.kept + tally.asked - tally.failed:,}")
         return verdicts, missing
 
     @functools.cached_property
@@ -215,11 +216,20 @@ class LlmJudge:
         reference = None if self._against == REFERENCE else order.comparison.prompt.reference
         return messages(order, self._template, reference)
 
-    def _too_many(self) -> UserError:
-        return UserError(
+    def _check_failed(self) -> None:
+        """Stop at a judge without a verdict for too many; at one that has none for anybody, sooner.
+
+        Raises:
+            UserError: so it is.
+        """
+        tally, fraction = self._tally, self._failed_fraction
+        silent = fraction < 1 and tally.failed == tally.asked >= max(self._access.concurrency, SILENT)
+        if not silent and tally.failed <= fraction * tally.wanted:
+            return
+        raise UserError(
             f"the judge {self._model}",
-            f"{self._tally.failed:,} of {self._tally.wanted:,} questions have no verdict. "
-            f"{self._tally.reasons()}",
-            f"at most {self._failed_fraction:.1%} of them (max_failed_fraction)",
+            f"{tally.failed:,} of {tally.asked if silent else tally.wanted:,} questions have no verdict. "
+            f"{tally.reasons()}",
+            "one at least" if silent else f"at most {fraction:.1%} of them (max_failed_fraction)",
             "see the judge's server; the verdicts are kept, the same command asks for the rest again",
         )

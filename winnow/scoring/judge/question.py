@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -120,13 +119,9 @@ def quote(name: str, text: str, mark: str) -> str:
     return f"<{name} {mark}>\n{text}\n</{name} {mark}>"
 
 
-def mark_of(parts: Any) -> str:
-    """A mark that is in none of the texts; the same texts have the same."""
-    texts = list(parts)
-    mark = hashlib.blake2b("\0".join(texts).encode(), digest_size=6).hexdigest()
-    while any(mark in each for each in texts):
-        mark = hashlib.blake2b(mark.encode(), digest_size=6).hexdigest()
-    return mark
+def mark_of(parts: Iterable[str]) -> str:
+    """A mark for the tags around these texts: a hash of them all, which none of them can hold."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def conversation(prompt: Prompt) -> str:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from winnow.serving.failed import Failed
 
 SHOWN = 200
+"""Characters of a reason, in a record."""
+
+
+def reason(answer: Answer | Failed) -> str:
+    """Why an answer has no verdict."""
+    return ": ".join(filter(None, [answer.detail, getattr(answer, "said", "")]))[:SHOWN]
 
 
 @dataclass
