@@ -28,8 +28,9 @@ def shown(body: dict[str, Any]) -> dict[str, str]:
 
 
 class JudgeServer(FaultServer):
-    """Besides the faults of its parent: `prose` (no verdict), `line` (a verdict behind prose), `cut`,
-    `cut late` (behind what looks like a verdict), `no schema` (refuses structured output), `tells the key`; the other words are verdicts.
+    """Besides its parent's faults: `prose` (no verdict), `line` (a verdict behind prose), `cut`, `cut late`
+    (behind what looks like a verdict), `no schema` (refuses structured output), `tells the key`; the other
+    words are verdicts.
     """
 
     def __init__(
