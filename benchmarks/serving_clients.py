@@ -20,10 +20,11 @@ from benchmarks.serving_models import END
 from winnow.jsonl import rows
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
+from winnow.serving.ask import Ask
 from winnow.serving.client import Client, Limits, chat
 from winnow.serving.endpoint import Endpoint
 from winnow.serving.failed import Failed
-from winnow.serving.requests import Ask, asks, body
+from winnow.serving.requests import asks, body
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORTEST, LONGEST = 8, 160

@@ -6,12 +6,24 @@ def flag(name, value):
     return "" if value is None else f"--{name}={shlex.quote(str(value))}"
 
 
-def scorer_flags():
-    """The configured scorers as score.py and export.py take them."""
+def with_options(scorers):
+    """Scorers as the programs take them, ``name={"option": value}`` each."""
     return " ".join(
         shlex.quote(f"{name}={json.dumps(options, sort_keys=True)}")
-        for name, options in config["scoring"].items()
+        for name, options in scorers.items()
     )
+
+
+def scorer_flags():
+    """The configured scorers as score.py and export.py take them, with what decides their scores."""
+    deciding, _ = scoring.divided(config["scoring"])
+    return with_options(deciding)
+
+
+def access_flags():
+    """How scorers reach what they ask: a judge's server, its retries and timeouts."""
+    _, access = scoring.divided(config["scoring"])
+    return [f"--scorer_access {with_options(access)}"] if access else []
 
 
 def dataset_flags(split):

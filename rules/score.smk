@@ -17,7 +17,8 @@ rule score:
     resources:
         **job_resources("score"),
     params:
-        program=program("score.py"),
+        # How a judge is reached decides no score: it goes with the program, which is not recorded.
+        program=program("score.py", *access_flags()),
         code=code("score.py"),
         versions=scoring.versions(config["scoring"]),
         scorers=scorer_flags(),

@@ -50,6 +50,12 @@ def flags() -> argparse.ArgumentParser:
         default=["exact_answer"],
         help=f"{', '.join(scoring.names())} or package.module:Name, each with its options as JSON after '='",
     )
+    p.add_argument(
+        "--scorer_access",
+        nargs="+",
+        default=[],
+        help="further options in the same form: those that decide no score, as where a judge is served",
+    )
     p.add_argument("--output", required=True, help="the scored completions")
     add_deadline(p)
     add_attempts(p)
@@ -58,7 +64,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     check_output(arguments.output, [arguments.input, *arguments.prompts])
-    scorers = scoring.parse(arguments.scorers)
+    scorers = scoring.parse(arguments.scorers, arguments.scorer_access)
     prompts = shard_files(arguments.prompts, arguments.num_shards)
     try:
         _score(arguments, scorers, prompts)
@@ -95,7 +101,10 @@ def _kept(
         yield output, None
         return
     header = {
-        "scorers": arguments.scorers,
+        "scorers": [
+            f"{scorer.name}={getattr(scorer, 'identity', given.partition('=')[2])}"
+            for scorer, given in zip(scorers, arguments.scorers, strict=True)
+        ],
         "versions": {scorer.name: scorer.version for scorer in scorers},
         "files": [file_hash(Path(path)) for path in (arguments.input, *prompts)],
     }
@@ -103,7 +112,7 @@ def _kept(
     unfinished = output.with_name(f"{output.name}.unfinished")
     with Journal(output, header) as journal:
         if len(journal):
-            log.info("resumed: %s scores were made before", f"{len(journal):,}")
+            log.info("resumed: %s scores, or parts of them, were made before", f"{len(journal):,}")
         yield unfinished, journal
         unfinished.replace(output)
         journal.remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,21 @@ def opened(file: Path, where: str) -> Any:
             "a whole image file (PNG, JPEG, WebP …)",
             "replace the file",
         ) from None
+
+
+def data_url(file: Path, where: str) -> str:
+    """An image file as a data URL.
+
+    Raises:
+        UserError: its content is no image of a kind that servers take.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(
+            where, f"{file} cannot be read: {error.strerror}", "an image file", "replace it"
+        ) from None
+    return f"data:{file_type(content, file, where)};base64,{base64.b64encode(content).decode()}"
 
 
 def file_type(content: bytes, file: Path, where: str) -> str:

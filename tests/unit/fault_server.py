@@ -72,14 +72,17 @@ class FaultServer:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
                 fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-                body = orjson.loads(await reader.readexactly(int(fields["content-length"])))
                 self.keys.append(fields.get("authorization", ""))
+                if head.startswith("get "):
+                    self._write(writer, 200, self.models())
+                    continue
+                body = orjson.loads(await reader.readexactly(int(fields["content-length"])))
                 await self._answer(body, writer)
         writer.close()
 
     async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         self.requests.append(body)
-        key = (str(body["messages"][-1]["content"]), body["seed"])
+        key = (str(body["messages"][-1]["content"]), body.get("seed", 0))
         fault = self._script(body, self._asked[key])
         self._asked[key] += 1
         self._now += 1
@@ -93,18 +96,32 @@ class FaultServer:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 writer.transport.abort()
                 raise ConnectionResetError
-            status, content, headers = said(body, fault)
-            length = len(content) * (2 if fault == "half a body" else 1)
-            writer.write(
-                f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}"
-                f"content-length: {length}\r\n\r\n".encode()
-                + content
-            )
+            status, content, headers = self.said(body, fault)
+            self._write(writer, status, content, headers, 2 if fault == "half a body" else 1)
             await writer.drain()
             if fault == "half a body":
                 raise ConnectionResetError
         finally:
             self._now -= 1
+
+    def said(self, body: dict[str, Any], fault: str | None) -> tuple[int, bytes, str]:
+        """(status, body, further header lines)."""
+        return said(body, fault)
+
+    def models(self) -> bytes:
+        """The list of models that it serves."""
+        return orjson.dumps({"object": "list", "data": [{"id": "the-model", "object": "model"}]})
+
+    @staticmethod
+    def _write(
+        writer: asyncio.StreamWriter, status: int, content: bytes, headers: str = "", times: int = 1
+    ) -> None:
+        """Say that the body has `times` its length."""
+        writer.write(
+            f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}"
+            f"content-length: {len(content) * times}\r\n\r\n".encode()
+            + content
+        )
 
 
 def said(body: dict[str, Any], fault: str | None) -> tuple[int, bytes, str]:

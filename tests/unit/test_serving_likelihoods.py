@@ -10,9 +10,9 @@ import pytest
 
 from winnow.records import Prompt
 from winnow.serving.answers import Unusable
+from winnow.serving.ask import Ask
 from winnow.serving.endpoint import Endpoint
 from winnow.serving.likelihoods import likelihoods, read_likelihood
-from winnow.serving.requests import Ask
 
 SHOWN, SAID = [5, 6, 7], [8, 9]
 

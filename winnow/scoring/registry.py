@@ -17,11 +17,13 @@ from typing import Any, TypeGuard
 from winnow import plugins
 from winnow.errors import UserError, closest
 from winnow.fingerprint import fingerprint
+from winnow.records import content_id
 from winnow.scoring.plugin import PluginScorer, plugin_class
 from winnow.scoring.score import AnyScorer, Measure, Scorer
 
 BUILTIN = {
     "exact_answer": "exact_answer:ExactAnswer",
+    "llm_judge": "llm_judge:LlmJudge",
     "numeric_error": "numeric_error:NumericError",
     "math": "math_answer:Math",
     "choice": "choice:Choice",
@@ -106,6 +108,17 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> AnyScorer:
     return scorer
 
 
+def divided(scorers: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scorers with the options that decide their scores; and those that have others, with these.
+
+    The latter are a class's `access`: how a server is reached. Another one makes no score again.
+    """
+    names = {name: frozenset(getattr(_class(name), "access", ())) for name in scorers}
+    deciding = {n: {k: v for k, v in given.items() if k not in names[n]} for n, given in scorers.items()}
+    access = {n: {k: v for k, v in given.items() if k in names[n]} for n, given in scorers.items()}
+    return deciding, {name: options for name, options in access.items() if options}
+
+
 def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
     """name → version and hash of its code, for the DAG: another one means that scores are made again.
 
@@ -117,7 +130,12 @@ def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
     built = {name: build(name, options) for name, options in scorers.items()}
     check_parts(built)
     codes = plugins.fingerprint(scorers)
-    return {name: f"{each.version}, {codes.get(name) or _code(name)}" for name, each in built.items()}
+    # Of a file that an option names, the path alone stands among the options.
+    read = {name: content_id(each.identity) for name, each in built.items() if hasattr(each, "identity")}
+    return {
+        name: ", ".join([str(each.version), codes.get(name) or _code(name), *filter(None, [read.get(name)])])
+        for name, each in built.items()
+    }
 
 
 def _code(name: str) -> str:
@@ -143,25 +161,40 @@ def check_parts(scorers: Mapping[str, AnyScorer]) -> None:
         before.append(name)
 
 
-def parse(texts: list[str]) -> dict[str, AnyScorer]:
+def parse(texts: list[str], access: list[str] | None = None) -> dict[str, AnyScorer]:
     """Scorers from a command line: ``name`` or ``name={"option": value}`` each.
+
+    Args:
+        texts: the scorers.
+        access: further options of some of them, in the same form.
 
     Raises:
         UserError: unknown names or options, options that are not a JSON object, or a name given twice.
     """
-    scorers: dict[str, AnyScorer] = {}
+    further = _options(access or [], "--scorer_access")
+    given = _options(texts, "--scorers")
+    for name in further.keys() - given.keys():
+        raise UserError(
+            f"--scorer_access {name}", "not among the scorers", ", ".join(given), "add it to --scorers"
+        )
+    scorers = {name: build(name, {**options, **further.get(name, {})}) for name, options in given.items()}
+    check_parts(scorers)
+    return scorers
+
+
+def _options(texts: list[str], flag: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     for text in texts:
         name, _, given = text.partition("=")
         try:
             options = json.loads(given or "{}")
         except json.JSONDecodeError as error:
             raise UserError(
-                f"--scorers {text}", f"not JSON after '=' ({error})", 'name={"option": value}', "correct it"
+                f"{flag} {text}", f"not JSON after '=' ({error})", 'name={"option": value}', "correct it"
             ) from None
         if not isinstance(options, dict):
-            raise UserError(f"--scorers {text}", "not a JSON object", 'name={"option": value}', "correct it")
-        if name in scorers:
-            raise UserError(f"--scorers {text}", f"{name} is given twice", "each scorer once", "remove one")
-        scorers[name] = build(name, options)
-    check_parts(scorers)
-    return scorers
+            raise UserError(f"{flag} {text}", "not a JSON object", 'name={"option": value}', "correct it")
+        if name in found:
+            raise UserError(f"{flag} {text}", f"{name} is given twice", "each scorer once", "remove one")
+        found[name] = options
+    return found

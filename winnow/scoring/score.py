@@ -79,8 +79,29 @@ class Scorer(Named, Protocol):
         ...
 
 
+class Notes(Protocol):
+    """Where a costly scorer keeps what it has learnt on the way to its scores, for a killed job to go on."""
+
+    def __contains__(self, key: str) -> bool:
+        """Whether an attempt before has kept something under this key."""
+        ...
+
+    def read(self, key: str) -> Mapping[str, Any]:
+        """What it has kept."""
+        ...
+
+    def append(self, key: str, entry: Mapping[str, Any]) -> None:
+        """Keep something, JSON-able; it survives the death of the process from here on."""
+        ...
+
+
 class ItemScorer(Named, Protocol):
-    """A scorer of many completions at a time, each with its prompt: in batches, in processes, by a server."""
+    """A scorer of many completions at a time, each with its prompt: in batches, in processes, by a server.
+
+    A costly one may have a method ``keep_in(notes: Notes)``, called before the first window: for work whose
+    pieces cost so much that a window of them is too much to lose. It may have ``identity``, a text that
+    stands for its options in the journal's header: those that decide no score are not in it.
+    """
 
     @property
     def costly(self) -> bool:

@@ -41,12 +41,30 @@ def scored_in_windows(
         for tally in tallies:
             if takes_items(tally.scorer):
                 stack.callback(tally.scorer.close)
+                if journal is not None and tally.scorer.costly and hasattr(tally.scorer, "keep_in"):
+                    tally.scorer.keep_in(_Notes(journal, tally.scorer.name))
         for window in _windows(rows):
             yield from _scored(window, tallies, journal)
             count += len(window)
             if time.monotonic() - told > TOLD_SECONDS:
                 told = time.monotonic()
                 log.info("scored %s completions", f"{count:,}")
+
+
+class _Notes:
+    """The part of the journal that is a scorer's own."""
+
+    def __init__(self, journal: Journal, scorer: str) -> None:
+        self._journal, self._prefix = journal, f"{scorer}: "
+
+    def __contains__(self, key: str) -> bool:
+        return self._prefix + key in self._journal
+
+    def read(self, key: str) -> Mapping[str, Any]:
+        return self._journal.read(self._prefix + key)
+
+    def append(self, key: str, entry: Mapping[str, Any]) -> None:
+        self._journal.append(self._prefix + key, entry)
 
 
 def takes_items(scorer: AnyScorer) -> TypeGuard[ItemScorer]:
@@ -114,7 +132,8 @@ def _of_items(tally: Tally, items: list[Item], journal: Journal | None) -> list[
     for item in items:
         if item.id in made:
             score = _finite(made[item.id], scorer, item)
-            if keep is not None and item.id not in known:
+            # What a scorer could not compare with is told of at the end, in the next attempt as in this.
+            if keep is not None and item.id not in known and type(score) is Score:
                 keep.append(_key(scorer, item), as_row(score, scorer.version))
         else:
             entry = known[item.id]

@@ -19,9 +19,9 @@ import openai
 
 from winnow.errors import UserError
 from winnow.serving.answers import Choice, Unusable, read
+from winnow.serving.ask import Ask
 from winnow.serving.endpoint import Endpoint
 from winnow.serving.failed import Failed
-from winnow.serving.requests import Ask
 
 log = logging.getLogger("serving")
 
@@ -196,7 +196,7 @@ class Client(Generic[Found]):
             except openai.APIStatusError as error:
                 if failed := _permanent(error, endpoint):
                     return failed
-                problem = f"{endpoint.base_url}: status {error.status_code}: {_said(error)}"
+                problem = f"{endpoint.base_url}: status {error.status_code}: {_said(error, endpoint)}"
             except openai.APIConnectionError as error:
                 problem = f"{endpoint.base_url}: {type(error).__name__}: {error.__cause__ or error}"
             except Unusable as error:
@@ -267,10 +267,13 @@ def _permanent(error: openai.APIStatusError, endpoint: Endpoint) -> Failed | Non
     Raises:
         UserError: it holds for every request.
     """
-    said = _said(error)
+    said = _said(error, endpoint)
     if error.status_code in (401, 403):
         raise UserError(
-            endpoint.base_url, f"the key is refused: {said}", "the server's key", "set OPENAI_API_KEY to it"
+            endpoint.base_url,
+            f"the key is refused: {said}",
+            "the server's key",
+            f"set {endpoint.key_name} to it",
         )
     if error.status_code == 404:
         raise UserError(
@@ -284,7 +287,7 @@ def _permanent(error: openai.APIStatusError, endpoint: Endpoint) -> Failed | Non
     return Failed("prompt_too_long" if TOO_LONG.search(said) else "failed", said)
 
 
-def _said(error: openai.APIStatusError) -> str:
+def _said(error: openai.APIStatusError, endpoint: Endpoint) -> str:
     body = error.body
     message = body.get("message") if isinstance(body, dict) else None
-    return str(message or error.message)[:500]
+    return endpoint.without_key(str(message or error.message))[:500]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+SHORTEST_KEY = 8
+"""Characters. What is shorter is no secret: "none" stands for no key."""
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -18,6 +21,7 @@ class Endpoint:
         vllm: whether it knows vLLM's own keys.
         watched: whether somebody starts it again when it dies.
         context: tokens that a prompt and its completion may have together; None where it does not tell.
+        key_name: the environment variable that has the key.
     """
 
     base_url: str
@@ -27,8 +31,13 @@ class Endpoint:
     vllm: bool = True
     context: int | None = None
     watched: bool = False
+    key_name: str = "OPENAI_API_KEY"
 
     @property
     def loopback(self) -> bool:
         """Whether it is on this machine, where no proxy leads to."""
         return urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+    def without_key(self, text: str) -> str:
+        """What a server has said, for logs and records: some tell the key that they refuse."""
+        return text.replace(self.key, "(the key)") if len(self.key) >= SHORTEST_KEY else text

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from winnow.serving.answers import Unusable
+from winnow.serving.ask import Ask
 from winnow.serving.client import Service
 from winnow.serving.endpoint import Endpoint
-from winnow.serving.requests import Ask
 
 NEVER = -9000.0
 """vLLM says -9999 for minus infinity, which JSON has not."""

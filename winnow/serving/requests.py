@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from winnow.errors import UserError
-from winnow.images import file_type, in_parts, located
+from winnow.images import data_url, in_parts, located
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Message, Prompt, completion_seed
+from winnow.serving.ask import Ask
 from winnow.serving.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -19,32 +18,6 @@ if TYPE_CHECKING:
 
 NEUTRAL = {"min_p": 0.0, "repetition_penalty": 1.0}
 """What a server would else take from the model's generation_config.json."""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Some samples of one prompt that one request can draw.
-
-    Attributes:
-        prompt: what is asked.
-        messages: what the model is shown: the student's messages, or the teacher's.
-        first: the first sample's index.
-        seed: the first sample's; each further one's is one higher, as vLLM seeds the choices of a request.
-        ids: of the completions, in order.
-    """
-
-    prompt: Prompt
-    messages: Sequence[Message]
-    first: int
-    seed: int
-    ids: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def only(self, index: int) -> Ask:
-        """One of them alone: it has the same seed as among the others."""
-        return Ask(self.prompt, self.messages, self.first + index, self.seed + index, (self.ids[index],))
 
 
 def prompt_seed(run_seed: int, prompt_id: str, sample: int) -> int:
@@ -153,18 +126,3 @@ def shown(prompt: Prompt, messages: Sequence[Message], image_root: Path) -> list
             for part in turn["content"]
         ]
     return turns
-
-
-def data_url(file: Path, where: str) -> str:
-    """An image file as a data URL.
-
-    Raises:
-        UserError: its content is no image of a kind that servers take.
-    """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(
-            where, f"{file} cannot be read: {error.strerror}", "an image file", "replace it"
-        ) from None
-    return f"data:{file_type(content, file, where)};base64,{base64.b64encode(content).decode()}"

@@ -14,11 +14,11 @@ from winnow.errors import UserError
 from winnow.journal import Journal
 from winnow.progress import Progress
 from winnow.records import Prompt
+from winnow.serving.ask import Ask
 from winnow.serving.chat_model import ChatModel
 from winnow.serving.connect import client_from_flags
 from winnow.serving.failed import Failed
 from winnow.serving.likelihoods import likelihoods
-from winnow.serving.requests import Ask
 
 log = logging.getLogger("resample")
 
