@@ -23,6 +23,7 @@ from winnow.scoring.score import AnyScorer, Measure, Scorer
 BUILTIN = {
     "exact_answer": "exact_answer:ExactAnswer",
     "numeric_error": "numeric_error:NumericError",
+    "reward_model": "reward_model:RewardModel",
 }
 """Where each is: a module of this package, and its class. Not imported before a config names it."""
 LABEL = "/"
