@@ -108,7 +108,7 @@ class RewardForward:
         return cache
 
     @torch.inference_mode()
-    def _suffixes(self, suffixes: Sequence[Suffix], prefixes: Cache, lengths: Sequence[int]) -> list[float]:
+    def _suffixes(self, suffixes: Sequence[Suffix], prefixes: Any, lengths: Sequence[int]) -> list[float]:
         ids, new = self._padded([suffix.tokens for suffix in suffixes])
         places = torch.tensor([suffix.prefix for suffix in suffixes], device=self._device)
         before = torch.tensor(lengths, device=self._device)[places, None]
@@ -206,7 +206,7 @@ class _PrefixLayer(DynamicLayer):  # type: ignore[misc, unused-ignore]
     """
 
     def __init__(self, prefixes: DynamicLayer, places: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.keys, self.values, self._places = prefixes.keys, prefixes.values, places
         self.dtype, self.device, self.is_initialized = prefixes.dtype, prefixes.device, True
 
