@@ -97,6 +97,7 @@ def _kept(
     header = {
         "scorers": arguments.scorers,
         "versions": {scorer.name: scorer.version for scorer in scorers},
+        "models": {scorer.name: scoring.model_of(scorer) for scorer in scorers},
         "files": [file_hash(Path(path)) for path in (arguments.input, *prompts)],
     }
     # Not through <output>.partial, which is the journal itself.

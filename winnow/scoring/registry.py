@@ -100,7 +100,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> AnyScorer:
 
 
 def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
-    """name → version and hash of its code, for the DAG: another one means that scores are made again.
+    """name → version, hash of its code, its model if it has one: another means that scores are made again.
 
     The code of a stage does not know that of the scorers: those that a config does not name rerun nothing.
 
@@ -110,7 +110,21 @@ def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
     built = {name: build(name, options) for name, options in scorers.items()}
     check_parts(built)
     codes = plugins.fingerprint(scorers)
-    return {name: f"{each.version}, {codes.get(name) or _code(name)}" for name, each in built.items()}
+    return {
+        name: ", ".join([str(each.version), codes.get(name) or _code(name), *filter(None, [model_of(each)])])
+        for name, each in built.items()
+    }
+
+
+def model_of(scorer: AnyScorer) -> str | None:
+    """What the model is that a scorer asks, by its content or its name on the hub; None without one."""
+    identity = getattr(scorer, "identity", None)
+    if identity is None:
+        return None
+    try:
+        return str(identity())
+    except UserError as error:
+        raise error.at(f"scorer {scorer.name!r}") from error
 
 
 def _code(name: str) -> str:
