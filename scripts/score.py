@@ -106,9 +106,11 @@ def _kept(
         yield output, None
         return
     header = {
-        "scorers": arguments.scorers,
+        "scorers": [
+            f"{scorer.name}={getattr(scorer, 'identity', given.partition('=')[2])}"
+            for scorer, given in zip(scorers, arguments.scorers, strict=True)
+        ],
         "versions": {scorer.name: scorer.version for scorer in scorers},
-        "models": {scorer.name: scoring.model_of(scorer) for scorer in scorers},
         "files": [file_hash(Path(path)) for path in (arguments.input, *prompts)],
     }
     # Not through <output>.partial, which is the journal itself.

@@ -102,4 +102,4 @@ def test_another_model_is_not_mixed_with_what_a_killed_job_scored(tmp_path):
     save(tmp_path / "model", "llama", seed=9)
     again = subprocess.run(command(tmp_path, output.name), cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 2
-    assert "unfinished work of other parameters: models was" in again.stderr
+    assert "unfinished work of other parameters: scorers was" in again.stderr

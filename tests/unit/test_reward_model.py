@@ -324,7 +324,10 @@ def test_another_model_means_another_version(made, tmp_path):
     after = scoring.versions(config)
     assert after["reward_model/a"] != before["reward_model/a"]
     assert after["exact_answer"] == before["exact_answer"]
-    assert scoring.versions({"reward_model": {"model": "org/name"}})["reward_model"].endswith("hub:org/name")
+    revisions = [scoring.versions({"reward_model": {"model": f"org/name@{r}"}}) for r in ("main", "v2")]
+    assert revisions[0] != revisions[1]
+    faster = scoring.build("reward_model", {"model": "org/name", "batch_tokens": 64, "device": "cpu"})
+    assert faster.identity == scoring.build("reward_model", {"model": "org/name"}).identity
     shutil.rmtree(tmp_path / "m")
     assert "scorer 'reward_model/a'" in refused(scoring.versions, config).where
 

@@ -12,7 +12,7 @@ from winnow import jsonl
 from winnow.errors import UserError
 from winnow.formats.format import Conversation, Format
 from winnow.records import Prompt
-from winnow.scoring import AnyScorer, is_text_scorer
+from winnow.scoring import Scorer
 
 Source = tuple[dict[str, Any], Prompt, Conversation]
 """An accepted completion's row, its prompt, and what is to be written of them."""
@@ -89,9 +89,9 @@ def verify(
     path: Path,
     fmt: Format,
     source: Iterable[Source],
-    scorers: Mapping[str, AnyScorer],
+    scorers: Mapping[str, Scorer],
 ) -> int:
-    """Compare the file row by row with what it was made of, and run the verifiers of texts again.
+    """Compare the file row by row with what it was made of, and run the verifiers again.
 
     Returns:
         The number of rows.
@@ -107,13 +107,9 @@ def verify(
         if found != conversation:
             raise _unfit(path, row, "its row does not read back as what was selected")
         for name, scorer in scorers.items():
-            recorded = row["scores"].get(name)
+            score, recorded = scorer.score(found.completion, prompt.reference), row["scores"].get(name)
             if recorded is None:
                 raise _unfit(path, row, f"it was never scored with {name}, which is to verify it")
-            # What runs a model or asks a server scores a completion and its prompt once.
-            if not is_text_scorer(scorer):
-                continue
-            score = scorer.score(found.completion, prompt.reference)
             if (score.value, score.passed) != (recorded["value"], recorded["passed"]):
                 raise _unfit(
                     path,

@@ -1,6 +1,6 @@
 """Verifiers: what turns a completion into a score. `registry` knows them by name."""
 
-from winnow.scoring.registry import build, is_text_scorer, measure, model_of, names, parse, versions
+from winnow.scoring.registry import build, is_text_scorer, measure, names, parse, versions
 from winnow.scoring.score import AnyScorer, Combiner, Item, ItemScorer, Measure, Score, Scorer
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "build",
     "is_text_scorer",
     "measure",
-    "model_of",
     "names",
     "parse",
     "versions",

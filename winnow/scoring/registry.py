@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 from winnow import plugins
 from winnow.errors import UserError, closest
 from winnow.fingerprint import fingerprint
+from winnow.records import content_id
 from winnow.scoring.plugin import PluginScorer, plugin_class
 from winnow.scoring.score import AnyScorer, Measure, Scorer
 
@@ -100,7 +101,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> AnyScorer:
 
 
 def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
-    """name → version, hash of its code, its model if it has one: another means that scores are made again.
+    """name → version and hash of its code, for the DAG: another one means that scores are made again.
 
     The code of a stage does not know that of the scorers: those that a config does not name rerun nothing.
 
@@ -110,21 +111,12 @@ def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
     built = {name: build(name, options) for name, options in scorers.items()}
     check_parts(built)
     codes = plugins.fingerprint(scorers)
+    # Of a file that an option names, the path alone stands among the options.
+    read = {name: content_id(each.identity) for name, each in built.items() if hasattr(each, "identity")}
     return {
-        name: ", ".join([str(each.version), codes.get(name) or _code(name), *filter(None, [model_of(each)])])
+        name: ", ".join([str(each.version), codes.get(name) or _code(name), *filter(None, [read.get(name)])])
         for name, each in built.items()
     }
-
-
-def model_of(scorer: AnyScorer) -> str | None:
-    """What the model is that a scorer asks, by its content or its name on the hub; None without one."""
-    identity = getattr(scorer, "identity", None)
-    if identity is None:
-        return None
-    try:
-        return str(identity())
-    except UserError as error:
-        raise error.at(f"scorer {scorer.name!r}") from error
 
 
 def _code(name: str) -> str:

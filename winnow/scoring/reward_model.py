@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ class RewardModel:
     version: ClassVar[int] = 1
     measures: ClassVar[Measure] = "reward"
     costly: ClassVar[bool] = True
+    access: ClassVar[tuple[str, ...]] = ("batch_tokens", "device")
+    """Options that decide no reward."""
 
     def __init__(
         self,
@@ -80,11 +83,26 @@ class RewardModel:
         self._schedule: Schedule | None = None
         self._told_of_template = False
 
+    @property
     def identity(self) -> str:
-        """What the model is: its content, or its name on the hub. Other weights give other scores."""
-        return (
-            f"hub:{self.model}" if manifest.is_hub_name(self.model) else manifest.resolve(self.model)[1].model
-        )
+        """All that decides a reward; the model by its content, or by its name on the hub.
+
+        Raises:
+            UserError: no model there.
+        """
+        try:
+            model = (
+                f"hub:{self.model}"
+                if manifest.is_hub_name(self.model)
+                else manifest.resolve(self.model)[1].model
+            )
+        except UserError as error:
+            raise error.at(f"scorer {self.name!r}") from error
+        decides = {
+            "model": model, "max_length": self.max_length, "dtype": self.dtype,
+            "passes_above": self.passes_above, "output": self.output,
+        }  # fmt: skip
+        return json.dumps(decides)
 
     def score_items(self, items: Sequence[Item]) -> list[Score]:
         """The reward of each completion, in order.
