@@ -41,7 +41,7 @@ def measure(quick: bool) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """(ratios, rows) of ours and the two rivals."""
     import torch
 
-    prompts, median, repeats = (6, 14, 1) if quick else (24, 48, 2)
+    prompts, median, repeats = (6, 14, 1) if quick else (16, 32, 2)
     with tempfile.TemporaryDirectory() as name:
         model = write_model(Path(name))
         items = write_items(prompts, median)

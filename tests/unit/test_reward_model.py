@@ -6,6 +6,9 @@ import logging
 import math
 import random
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import reward_models
@@ -283,6 +286,30 @@ def test_what_else_is_no_reward_model(made, tmp_path):
     wider = changed("wider")
     jsonl.write_json(wider / "config.json", {**config, "id2label": {"0": "a", "1": "b"}})
     assert "transformers cannot load it as a sequence classifier" in why(wider).found
+
+
+@pytest.mark.parametrize(
+    ("device", "words"), [("gpu", "'gpu'"), ("cuda:99", "GPUs are visible"), ("cuda", "0 GPUs are visible")]
+)
+def test_a_device_that_is_not_there(device, words, made, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert words in refused(build(made["llama"], device=device).score_items, SOME).found
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_other_types_of_numbers(dtype, made):
+    scorer = build(made["llama"], dtype=dtype)
+    assert values(scorer) == pytest.approx(direct(made["llama"], SOME), abs=0.1)
+    assert scorer._loaded.forward.way == "shared"
+
+
+def test_a_scorer_is_made_and_known_without_torch():
+    code = (
+        "import sys; from winnow import scoring\n"
+        "scoring.versions({'reward_model/a': {'model': 'org/name'}})\n"
+        "assert not {'torch', 'transformers', 'huggingface_hub'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_a_template_that_drops_something_is_told_of_once(made, tmp_path, caplog):

@@ -77,7 +77,9 @@ def load(
             "a whole reward model",
             "merge it into its base with peft's merge_and_unload, and save that",
         )
-    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    where = _device(device)
+    with _explained(model):
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
     if tokenizer.chat_template is None:
         raise UserError(
             model,
@@ -86,7 +88,6 @@ def load(
             "add chat_template.jinja to the model's directory",
         )
     loaded = _classifier(model, directory, dtype, trust_remote_code)
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         loaded.eval().requires_grad_(False).to(where)
     except torch.OutOfMemoryError as error:
@@ -105,23 +106,14 @@ def load(
 
 
 def _classifier(model: str, directory: Path, dtype: str, trust_remote_code: bool) -> Any:
-    try:
-        with _quiet():
-            loaded, report = AutoModelForSequenceClassification.from_pretrained(
-                directory,
-                dtype=getattr(torch, dtype),
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-            )
-    except (ValueError, RuntimeError, OSError) as error:
-        raise UserError(
-            model,
-            f"transformers cannot load it as a sequence classifier ({_first_line(error)})",
-            "a model for AutoModelForSequenceClassification with safetensors weights",
-            "check config.json (architectures, num_labels); code beside the weights runs only with "
-            "trust_remote_code: true",
-        ) from error
+    with _explained(model), _quiet():
+        loaded, report = AutoModelForSequenceClassification.from_pretrained(
+            directory,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
     if missing := sorted(report["missing_keys"]):
         raise UserError(
             model,
@@ -132,6 +124,41 @@ def _classifier(model: str, directory: Path, dtype: str, trust_remote_code: bool
             "give a model that was trained as a reward model; a causal language model is none",
         )
     return loaded
+
+
+def _device(device: str) -> torch.device:
+    try:
+        found = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    except RuntimeError as error:
+        raise UserError(
+            "option device",
+            f"{device!r} ({_first_line(error)})",
+            "auto, cpu, cuda or cuda:1",
+            "correct the option",
+        ) from error
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            "option device",
+            f"{device!r}, and {torch.cuda.device_count()} GPUs are visible",
+            "a GPU that this job was given",
+            "set gpu under resources.score, or --devices of score.py, or choose device: auto",
+        )
+    return found
+
+
+@contextmanager
+def _explained(model: str) -> Iterator[None]:
+    """Say which model it is that transformers cannot load."""
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UserError(
+            model,
+            f"transformers cannot load it as a sequence classifier ({_first_line(error)})",
+            "a model for AutoModelForSequenceClassification, with safetensors weights and a tokenizer",
+            "check config.json (architectures, num_labels); code beside the weights runs only with "
+            "trust_remote_code: true",
+        ) from error
 
 
 @contextmanager
