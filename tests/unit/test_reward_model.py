@@ -125,7 +125,7 @@ def test_a_prompt_runs_once_for_its_completions(made, monkeypatch):
 def test_padding_behind_a_long_prompt_leaves_the_context(made, monkeypatch):
     scorer = build(made["gpt2"])
     sizes = counted(scorer, monkeypatch)
-    those = items(("a" * 80, ["b", "cc"]), ("a" * 10, ["b" * 60, "c" * 60]))
+    those = items(("a" * 80, ["b", "cc"]), ("a" * 20, ["b" * 60, "c" * 60]))
     found = values(scorer, those)
     assert sizes == [(2, 83), (4, 61)]
     assert found == pytest.approx(direct(made["gpt2"], those), abs=CLOSE)
