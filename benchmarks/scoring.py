@@ -1,11 +1,13 @@
 #!/usr/bin/env python
 """Scoring, file to file: rows per second and peak memory, against a one-off script.
 
-    python benchmarks/scoring.py [--quick] [--json FILE]
+    python benchmarks/scoring.py [--quick] [--json FILE] [--parts files reward_model]
 
-The rival is what people write in an afternoon: read all rows with `json`, find the answer with a
+files: the rival is what people write in an afternoon: read all rows with `json`, find the answer with a
 regular expression, compare, write all rows. It checks less (no boxed answers, no number forms, no ids).
 Both run as processes of their own on the same file; memory is each process's peak resident set.
+
+reward_model: see scoring_reward.py.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ sys.path[0] = str(ROOT)
 
 import orjson
 
+from benchmarks import scoring_reward
 from benchmarks.report import flags, tell
 
 RIVAL = """
@@ -38,6 +42,10 @@ with open(output, "w") as file:
     for row in rows:
         file.write(json.dumps(row) + "\\n")
 """
+
+
+Measured = tuple[dict[str, float], list[dict[str, Any]]]
+"""Ratios, and the rows behind them."""
 
 
 def write_data(folder: Path, count: int) -> tuple[Path, Path]:
@@ -69,10 +77,10 @@ def measure(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
-def main() -> None:
-    arguments = flags(__doc__).parse_args()
+def measure_files(quick: bool) -> Measured:
+    """Scorers of texts against the one-off script."""
     counts = (50_000, 200_000)
-    repeats = 1 if arguments.quick else 3
+    repeats = 1 if quick else 3
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -80,19 +88,10 @@ def main() -> None:
             completions, prompts = write_data(folder, count)
             output = folder / "scored.jsonl"
             files = ["--input", str(completions), "--prompts", str(prompts), "--output", str(output)]
+            score = [sys.executable, "scripts/score.py", *files, "--scorers"]
             for who, command in (
-                ("winnow", [sys.executable, "scripts/score.py", *files, "--scorers", "exact_answer"]),
-                (
-                    "winnow, two scorers",
-                    [
-                        sys.executable,
-                        "scripts/score.py",
-                        *files,
-                        "--scorers",
-                        "exact_answer",
-                        "numeric_error",
-                    ],
-                ),
+                ("winnow", [*score, "exact_answer"]),
+                ("winnow, two scorers", [*score, "exact_answer", "numeric_error"]),
                 (
                     "one-off script",
                     [sys.executable, "-c", RIVAL, str(completions), str(prompts), str(output)],
@@ -110,17 +109,32 @@ def main() -> None:
                     }
                 )
     own, rival = rows[3], rows[5]
-    tell(
-        "scoring",
-        {
-            "rows per second over the one-off script, 200,000 rows": own["rows/s"] / rival["rows/s"],
-            "peak memory of the one-off script over ours, 200,000 rows": rival["peak MiB"] / own["peak MiB"],
-            "our peak memory at 50,000 rows over that at 200,000 (1 is flat)": rows[0]["peak MiB"]
-            / own["peak MiB"],
-        },
-        rows,
-        arguments.json,
-    )
+    return {
+        "rows per second over the one-off script, 200,000 rows": own["rows/s"] / rival["rows/s"],
+        "peak memory of the one-off script over ours, 200,000 rows": rival["peak MiB"] / own["peak MiB"],
+        "our peak memory at 50,000 rows over that at 200,000 (1 is flat)": rows[0]["peak MiB"]
+        / own["peak MiB"],
+    }, rows
+
+
+PARTS: dict[str, Callable[[bool], Measured]] = {
+    "files": measure_files,
+    "reward_model": scoring_reward.measure,
+}
+"""What is measured, by name; each is told whether to be quick."""
+
+
+def main() -> None:
+    parser = flags(__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
+    arguments = parser.parse_args()
+    ratios: dict[str, float] = {}
+    rows: list[dict[str, Any]] = []
+    for name in arguments.parts:
+        of_part, rows_of_part = PARTS[name](arguments.quick)
+        ratios |= of_part
+        rows += [{"part": name, **row} for row in rows_of_part]
+    tell("scoring", ratios, rows, arguments.json)
 
 
 if __name__ == "__main__":

@@ -26,4 +26,4 @@ rule score:
         "Scoring step {wildcards.step}, alpha {wildcards.alpha}, shard {wildcards.shard}, block {wildcards.block}"
     shell:
         "{params.program} --input {input.completions} --prompts {input.prompts}"
-        " --scorers {params.scorers} --output {output} --attempts {log}.attempts > {log} 2>&1"
+        " --scorers {params.scorers} --devices {resources.gpu} --gres={resources.gres} --output {output} --attempts {log}.attempts > {log} 2>&1"

@@ -21,13 +21,14 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 
 from winnow import jsonl, scoring
 from winnow.attempts import Attempt
 from winnow.command_line import add_attempts, add_deadline, check_output, parser, positive_int, run
+from winnow.devices import add_devices, devices_a_node, held
 from winnow.ending import told_of_the_end
 from winnow.journal import FinishedElsewhere, Journal
 from winnow.manifest import file_hash
@@ -57,6 +58,7 @@ def flags() -> argparse.ArgumentParser:
         help="further options in the same form: those that decide no score, as where a judge is served",
     )
     p.add_argument("--output", required=True, help="the scored completions")
+    add_devices(p, "GPUs for scorers that run a model; leased where no cluster hands them out")
     add_deadline(p)
     add_attempts(p)
     return p
@@ -76,7 +78,8 @@ def _score(arguments: argparse.Namespace, scorers: dict[str, scoring.AnyScorer],
     passed = {name: f"passed_{name}" for name in scorers}
     with (
         told_of_the_end(arguments.deadline),
-        Attempt(arguments.attempts, "completions", *passed.values()) as attempt,
+        _devices(arguments, list(scorers.values())) as devices,
+        Attempt(arguments.attempts, "completions", *passed.values()).holding(len(devices)) as attempt,
         _kept(arguments, list(scorers.values()), prompts) as (output, journal),
         jsonl.writer(output) as write,
     ):
@@ -89,6 +92,14 @@ def _score(arguments: argparse.Namespace, scorers: dict[str, scoring.AnyScorer],
                 completions=len(batch),
                 **{key: sum(row["scores"][name]["passed"] for row in batch) for name, key in passed.items()},
             )
+
+
+def _devices(
+    arguments: argparse.Namespace, scorers: list[scoring.AnyScorer]
+) -> AbstractContextManager[list[str]]:
+    """The GPUs for the scorers that want one; scorers of texts leave them to others."""
+    wanted = any(getattr(scorer, "device", "cpu") in ("auto", "cuda") for scorer in scorers)
+    return held("auto" if wanted else "cpu", devices_a_node(arguments.devices, arguments.gres))
 
 
 @contextmanager

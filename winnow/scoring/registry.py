@@ -33,6 +33,7 @@ BUILTIN = {
     "length": "length:Length",
     "weighted_sum": "composite:WeightedSum",
     "all_of": "composite:AllOf",
+    "reward_model": "reward_model:RewardModel",
 }
 """Where each is: a module of this package, and its class. Not imported before a config names it."""
 LABEL = "/"
