@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from winnow.adapters.content_parts import joined
 from winnow.adapters.example import Adapter, Example, before_the_answer, is_conversation
 from winnow.adapters.image_files import ImageFiles, holds_image
 from winnow.errors import UserError
@@ -79,8 +80,16 @@ def messages(response_field: str | None = None, image_root: str | None = None) -
             raise UserError(
                 where, "'messages' with nothing but an answer", "a question before it", "mend the row"
             )
+        asked, named = joined(asked, files, where)
         images, metadata = images_of(row, files, where)
-        return Example(None, asked, reference, id_of(row), images, metadata)
+        if named and images:
+            raise UserError(
+                where,
+                f"{len(images)} images in 'images', and {len(named)} in the messages",
+                "images in one of the two",
+                "mend the row",
+            )
+        return Example(None, asked, reference, id_of(row), named or images, metadata)
 
     return read
 
