@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,19 +23,18 @@ def plugin_adapter(name: str, found: Any, options: Mapping[str, Any]) -> Adapter
     Raises:
         UserError: it cannot be called; and for a row on which it raises or of which it makes no `Example`.
     """
+    where = f"adapter {name!r}"
     if is_indexed(found):
         for method in ("get_prompt", "get_metadata"):
-            where = f"adapter {name!r}"
             plugins.check_call(where, getattr(found, method, None), f"{method}(idx)", None, 0)
         adapt: Callable[..., Any] = Indexed(found, options)
-        options = {}
     else:
-        plugins.check_call(f"adapter {name!r}", found, "adapter(row, where)", {}, "", **options)
-        adapt = found
+        adapt = functools.partial(found, **options) if options else found
+        plugins.check_call(where, adapt, "adapter(row, where)", {}, "")
 
     def read(row: Mapping[str, Any], where: str) -> Example:
         try:
-            example = adapt(row, where, **options)
+            example = adapt(row, where)
         except UserError:
             raise
         except Exception as error:
