@@ -1,4 +1,4 @@
-"""examples/optimal_sampling through Snakemake, with fewer prompts; and what its cluster's file makes of it."""
+"""examples/optimal_sampling through Snakemake, with fewer prompts; and its file for a cluster."""
 
 from __future__ import annotations
 
