@@ -20,7 +20,7 @@ def holds_image(value: Any) -> bool:
     """Whether a field is an image as `datasets` gives it undecoded, ``{"bytes", "path"}``, or a list."""
     if isinstance(value, list):
         return bool(value) and all(map(holds_image, value))
-    return isinstance(value, Mapping) and value.keys() == {"bytes", "path"}
+    return isinstance(value, dict) and value.keys() == {"bytes", "path"}
 
 
 class ImageFiles:
