@@ -61,8 +61,6 @@ def read_prompts(
             metadata = _kept(example, row, where)
             fields = row if example.metadata is None else {**row, **metadata}
             messages, teacher_messages = _conversations(example, fields, templates, where)
-            if example.images:
-                _check_images(example.images, [messages, teacher_messages or []], root, where)
             prompt_id = example.id or content_id(orjson.dumps([messages, example.images]).decode())
             before = seen.place(prompt_id, where)
             if before is not None:
@@ -72,6 +70,9 @@ def read_prompts(
                     "one row for each id (without an 'id' field, one row for each prompt)",
                     "remove one of the two rows, or give them ids of their own",
                 )
+            if example.images:
+                shown = [messages, teacher_messages or []]
+                _check_images(example.images, shown, root, f"{where}: prompt {prompt_id}")
             yield Prompt(
                 id=prompt_id,
                 messages=messages,

@@ -97,8 +97,14 @@ def test_with_and_without_reasoning_and_with_a_question_of_ones_own():
     [prompt] = prompts("hpdv3", PAIR)
     assert prompt.messages[0]["content"].endswith(WITH_COT)
     assert "<think>" in WITH_COT
-    [prompt] = prompts("hpdv3", PAIR, use_cot=False, task_instruction="{{ prompt }} by {{ model1 }}?")
-    assert prompt.messages[0]["content"] == f"a cat by x?{WITHOUT_COT}"
+    [prompt] = prompts(
+        "hpdv3", PAIR, use_cot=False, task_instruction="{{ prompt }} by {{ model1 }}? {{ answer_form }}"
+    )
+    assert prompt.messages[0]["content"] == f"a cat by x? {WITHOUT_COT}"
+    [prompt] = prompts("hpdv3", PAIR, task_instruction="{{ prompt }}?{% if use_cot %} Think.{% endif %}")
+    assert prompt.messages[0]["content"] == "a cat? Think."
+    error = refused(adapter, "hpdv3", options={"use_cot": False, "task_instruction": "{{ prompt }}? Think."})
+    assert "{{ answer_form }}" in error.mend
     assert "<think>" not in WITHOUT_COT
 
 
@@ -113,7 +119,7 @@ def test_with_and_without_reasoning_and_with_a_question_of_ones_own():
 )
 def test_pairs_that_cannot_be_read(change, words):
     error = refused(prompts, "hpdv3", PAIR, PAIR | change)
-    assert error.where == "d.json, row 1"
+    assert error.where.startswith("d.json, row 1")
     assert words in error.found
 
 
@@ -186,7 +192,7 @@ def test_rows_of_scores_that_cannot_be_read(tmp_path, change, words):
     (tmp_path / "a.png").write_bytes(png())
     row = {"image": "a.png", "problem": "How good?", "answer": "3"}
     error = refused(prompts, "agiqa", row, row | {"problem": "How bad?"} | change, image_root=str(tmp_path))
-    assert error.where == "d.json, row 1"
+    assert error.where.startswith("d.json, row 1")
     assert words in error.found
 
 

@@ -20,14 +20,14 @@ Two images were made from this description: {{ prompt }}
 Image 1: <image>
 Image 2: <image>
 
-Which one is better? Judge how well each follows the description, how well it is made, and how it looks."""
+Which one is better? Judge how well each follows the description, how well it is made, and how it looks.
 
-WITH_COT = """
+{{ answer_form }}"""
 
+WITH_COT = """\
 Reason between <think> and </think> first. Then end with <answer>Image 1 is better</answer> or \
 <answer>Image 2 is better</answer>."""
-WITHOUT_COT = """
-
+WITHOUT_COT = """\
 Give <answer>Image 1 is better</answer> or <answer>Image 2 is better</answer>, and nothing else."""
 
 
@@ -41,11 +41,11 @@ def hpdv3(seed: int = 0, use_cot: bool = True, task_instruction: str | None = No
     Args:
         seed: of the order; the run's unless given.
         use_cot: ask for reasoning before the answer.
-        task_instruction: a Jinja template over the row's fields instead of `TASK`; the form of the answer
-            is asked for after it.
+        task_instruction: what is asked instead of `TASK`: a Jinja template over the row's fields, `use_cot`
+            and `answer_form`, the sentence that asks for reasoning or for none.
 
     Raises:
-        UserError: an option of another type.
+        UserError: an option of another type, or a task_instruction in which use_cot changes nothing.
     """
     for name, value, right, wanted in (
         ("seed", seed, isinstance(seed, int), "a whole number"),
@@ -55,7 +55,14 @@ def hpdv3(seed: int = 0, use_cot: bool = True, task_instruction: str | None = No
         if not right:
             raise UserError(f"option {name!r}", f"{value!r}", wanted, "correct the option")
     template = TASK if task_instruction is None else task_instruction
-    form = WITH_COT if use_cot else WITHOUT_COT
+    if not use_cot and "use_cot" not in template and "answer_form" not in template:
+        raise UserError(
+            "option 'use_cot'",
+            "false, and a task_instruction that says neither use_cot nor answer_form",
+            "a task_instruction that asks for the answer alone where it is told to",
+            "write {{ answer_form }} in it, or {% if use_cot %}…{% endif %}",
+        )
+    asked = {"use_cot": use_cot, "answer_form": WITH_COT if use_cot else WITHOUT_COT}
 
     def read(row: Mapping[str, Any], where: str) -> Example:
         preferred, other, caption = (_text(row, key, where) for key in ("path1", "path2", "prompt"))
@@ -66,7 +73,7 @@ def hpdv3(seed: int = 0, use_cot: bool = True, task_instruction: str | None = No
         row_id = id_of(row) or content_id(orjson.dumps([caption, preferred, other]).decode())
         first = preferred_first(seed, row_id)
         return Example(
-            prompt=render(template, row, where) + form,
+            prompt=render(template, {**row, **asked}, where),
             reference=f"Image {1 if first else 2} is better",
             id=row_id,
             images=[preferred, other] if first else [other, preferred],
