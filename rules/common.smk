@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 from winnow import config as winnow_config
-from winnow import formats, plugins, scoring
+from winnow import adapters, formats, plugins, scoring
 from winnow.adapters.sources import is_local_dataset
 from winnow.arms import Alpha, Arm, blocks_for, shard_name
 from winnow.errors import UserError

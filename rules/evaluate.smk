@@ -13,7 +13,7 @@ use rule prompts_train as prompts_heldout with:
     params:
         program=program("prompts.py"),
         code=code("prompts.py"),
-        plugins=plugins.fingerprint([config["data"]["adapter"]]),
+        adapter=adapters.code(config["data"]["adapter"]),
         content=content(config["data"]["heldout"]["path"]),
         folder=subpath(output[0], parent=True),
         num_shards=config["data"]["heldout"]["shards"],

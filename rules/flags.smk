@@ -29,6 +29,9 @@ def access_flags():
 def dataset_flags(split):
     """The flags that say how to read a split and what to show of it."""
     source, data, prompt = config["data"][split], config["data"], config["prompt"]
+    options, adapter = data["adapter_options"], data["adapter"]
+    # Only where the prompts depend on it: another seed reads no data set again.
+    seed = config["seed"] if adapters.takes(adapter, "seed") else None
     return " ".join(
         filter(
             None,
@@ -37,7 +40,13 @@ def dataset_flags(split):
                 flag("dataset_split", source["split"]),
                 flag("start_idx", source["start_idx"]),
                 flag("num_samples", source["num_samples"]),
-                flag("dataset_adapter", data["adapter"]),
+                flag("dataset_adapter", adapter),
+                flag(
+                    "adapter_options",
+                    json.dumps(options, sort_keys=True) if options else None,
+                ),
+                flag("seed", seed),
+                flag("image_root", data["image_root"]),
                 flag("prompt_field", data["prompt_field"]),
                 flag("response_field", data["response_field"]),
                 flag("prompt_template", prompt["student"]),

@@ -18,7 +18,7 @@ rule prompts_train:
     params:
         program=program("prompts.py"),
         code=code("prompts.py"),
-        plugins=plugins.fingerprint([config["data"]["adapter"]]),
+        adapter=adapters.code(config["data"]["adapter"]),
         content=content(config["data"]["train"]["path"]),
         folder=subpath(output[0], parent=True),
         num_shards=config["data"]["train"]["shards"],

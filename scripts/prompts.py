@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Turn a data set into prompt shards: what the student sees, what the teacher sees, the reference.
 
-Reads a local .jsonl, .json, .csv or .parquet file or a data set of the hub, finds the prompt and the
+Reads a local .jsonl, .json, .csv, .tsv or .parquet file or a data set of the hub, finds the prompt and the
 reference in each row (the adapter), renders the templates, and deals the prompts over the shards.
 
     scripts/prompts.py --dataset train.jsonl --num_shards 4 --output_dir prompts/ \\
@@ -31,7 +31,8 @@ from winnow.dealing import dealing
 if TYPE_CHECKING:
     # Behind dataset_flags, which the fingerprint does not follow: generate.py shares the flags, but
     # what it draws does not depend on how the prompts were read.
-    import winnow.adapters.fields
+    # Nor does it follow the adapters: each has a hash of its own, and those not named rerun nothing.
+    import winnow.adapters.registry
     import winnow.adapters.sources
     import winnow.prompting  # noqa: F401
 
@@ -41,6 +42,10 @@ log = logging.getLogger("prompts")
 def flags() -> argparse.ArgumentParser:
     p = parser(__doc__)
     add_dataset_flags(p, required=True)
+    p.add_argument("--seed", type=int, default=0, help="the run's seed, for adapters that draw something")
+    p.add_argument(
+        "--image_root", help="the folder of the prompts' images; given, each of them has to be there"
+    )
     p.add_argument("--num_shards", type=positive_int, default=1, help="files to deal the prompts over")
     p.add_argument("--output_dir", required=True, type=Path, help="gets 00000-of-00004.jsonl and so on")
     return p

@@ -82,6 +82,13 @@ def test_no_data_set_and_an_unknown_template_field(tmp_path: Path) -> None:
     says(message, "line 1", "question", "problem")
 
 
+def test_options_of_an_adapter(tmp_path: Path) -> None:
+    flags = ("--dataset", dataset(tmp_path, GOOD), "--output_dir", tmp_path / "p", "--adapter_options")
+    for options in ("{use_cot", "[1]"):
+        assert f"--adapter_options: {options} is" in run("prompts", *flags, options)
+    says(run("prompts", *flags, '{"use_cot": false}'), "adapter 'auto'", "'use_cot' is unknown")
+
+
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
     rows = ['{"id": "short", "problem": "11+22+33", "answer": "66"}\n']
@@ -274,6 +281,10 @@ def snakemake(tmp_path: Path, config: dict) -> str:
         (
             lambda c: c["models"].update(teacher="examples/absent/x"),
             ("examples/absent/x", "no such model directory"),
+        ),
+        (
+            lambda c: c["data"].update(adapter="hpdv3", adapter_options={"use_cott": False}),
+            ("data.adapter", "'use_cott'", "did you mean 'use_cot'?"),
         ),
         (lambda c: c["scoring"].update(exact={}), ("exact", "unknown")),
         (lambda c: c["selection"].update(scorer="math"), ("scorer", "math")),

@@ -212,7 +212,14 @@ def _check_names(config: dict[str, Any]) -> None:
     """Look up the adapter, the scorers and the formats; the user's own modules are imported here."""
     data = config["data"]
     with _at("data.adapter"):
-        adapters.adapter(data["adapter"], data["prompt_field"], data["response_field"])
+        adapters.adapter(
+            data["adapter"],
+            data["prompt_field"],
+            data["response_field"],
+            data["adapter_options"],
+            seed=config["seed"],
+            image_root=data["image_root"],
+        )
     with _at("scoring"):
         scoring.versions(config["scoring"])
     with _at("export.formats"):

@@ -6,13 +6,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from winnow.adapters.example import Adapter, Example
 from winnow.errors import UserError
-from winnow.records import Message, Prompt, content_id
+from winnow.images import in_parts, located
+from winnow.records import Json, Message, Prompt, content_id
 from winnow.templates import conversation
 
 PASSED_ON = ("messages", "images", "id")
@@ -33,19 +35,32 @@ class PromptTemplates:
 
 
 def read_prompts(
-    dataset: Iterable[tuple[str, dict[str, Any]]], adapter: Adapter, templates: PromptTemplates
+    dataset: Iterable[tuple[str, dict[str, Any]]],
+    adapter: Adapter,
+    templates: PromptTemplates,
+    image_root: str | None = None,
 ) -> Iterator[Prompt]:
     """Yield a prompt for each (where, row).
 
     Memory does not grow with the rows: the ids that stood before lie in a temporary file.
 
+    Args:
+        dataset: where a row stands, and the row.
+        adapter: reads a row.
+        templates: what is shown of it.
+        image_root: the folder of the images, which have to be there; None looks for none.
+
     Raises:
-        UserError: a row that the adapter or a template cannot read, or an id that stood before.
+        UserError: a row that the adapter or a template cannot read, an id that stood before, or images
+            that are not there or are other than the messages show.
     """
+    root = None if image_root is None else Path(image_root)
     with closing(_Seen()) as seen:
         for where, row in dataset:
             example = adapter(row, where)
-            messages, teacher_messages = _conversations(example, row, templates, where)
+            metadata = _kept(example, row, where)
+            fields = row if example.metadata is None else {**row, **metadata}
+            messages, teacher_messages = _conversations(example, fields, templates, where)
             prompt_id = example.id or content_id(orjson.dumps([messages, example.images]).decode())
             before = seen.place(prompt_id, where)
             if before is not None:
@@ -55,14 +70,51 @@ def read_prompts(
                     "one row for each id (without an 'id' field, one row for each prompt)",
                     "remove one of the two rows, or give them ids of their own",
                 )
+            if example.images:
+                shown = [messages, teacher_messages or []]
+                _check_images(example.images, shown, root, f"{where}: prompt {prompt_id}")
             yield Prompt(
                 id=prompt_id,
                 messages=messages,
                 teacher_messages=teacher_messages,
                 reference=example.reference,
                 images=example.images,
-                metadata={key: value for key, value in row.items() if key not in PASSED_ON},
+                metadata=metadata,
             )
+
+
+def _kept(example: Example, row: dict[str, Any], where: str) -> Json:
+    """What the record keeps of a row beside what has a place of its own in it."""
+    kept = row if example.metadata is None else example.metadata
+    metadata = {key: value for key, value in kept.items() if key not in PASSED_ON}
+    try:
+        orjson.dumps(metadata)
+    except TypeError as error:
+        raise UserError(
+            where,
+            f"{_unwritable(metadata)} cannot be written as JSON ({error})",
+            "text, numbers, lists and mappings",
+            "leave the field out of the data set, or choose an adapter that reads it",
+        ) from None
+    return metadata
+
+
+def _unwritable(metadata: Json) -> str:
+    for key, value in metadata.items():
+        try:
+            orjson.dumps({key: value})
+        except TypeError:
+            return f"{key!r} ({type(value).__name__})"
+    return "the row"
+
+
+def _check_images(
+    images: list[str], conversations: list[list[Message]], root: Path | None, where: str
+) -> None:
+    for messages in filter(None, conversations):
+        in_parts(messages, len(images), where)
+    if root is not None:
+        located(images, root, where)
 
 
 class _Seen:

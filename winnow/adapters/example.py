@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from winnow.records import Message
+from winnow.records import Json, Message
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Example:
         messages: a conversation in OpenAI form, ending before the assistant's turn; or None.
         reference: the expected answer as text, or None.
         id: the row's own id, or None.
-        images: paths, or None.
+        images: paths below the image root, in the order in which they are shown; or None.
+        metadata: what the record keeps of the row; None keeps its fields as they are.
     """
 
     prompt: str | None = None
@@ -26,6 +27,7 @@ class Example:
     reference: str | None = None
     id: str | None = None
     images: list[str] | None = None
+    metadata: Json | None = None
 
 
 Adapter = Callable[[Mapping[str, Any], str], Example]
@@ -39,3 +41,10 @@ def is_conversation(messages: Any) -> bool:
 
 def _is_message(message: Any) -> bool:
     return isinstance(message, dict) and isinstance(message.get("role"), str) and "content" in message
+
+
+def before_the_answer(messages: list[Message], reference: str | None) -> tuple[list[Message], str | None]:
+    """A conversation without a last turn of the assistant's, which is the reference unless one is given."""
+    if messages[-1]["role"] != "assistant":
+        return messages, reference
+    return messages[:-1], str(messages[-1]["content"]) if reference is None else reference

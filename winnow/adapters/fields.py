@@ -1,104 +1,156 @@
-"""Adapters: from a data set's own row to (prompt or messages, reference, id, images)."""
+"""Rows whose prompt and reference are a field each, or a conversation: `auto`, `generic`, `messages`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from winnow import plugins
-from winnow.adapters.example import Adapter, Example, is_conversation
-from winnow.adapters.plugin import plugin_adapter
+from winnow.adapters.content_parts import joined
+from winnow.adapters.example import Adapter, Example, before_the_answer, is_conversation
+from winnow.adapters.image_files import ImageFiles, holds_image
 from winnow.errors import UserError
 
 PROMPT_FIELDS = ("prompt", "problem", "question", "instruction", "input", "text")
-BUILTIN = ("auto", "generic", "messages")
 RESPONSE_FIELDS = ("reference", "answer", "response", "solution", "output", "completion")
 
 
-def adapter(name: str, prompt_field: str | None = None, response_field: str | None = None) -> Adapter:
-    """The adapter of that name.
+def auto(
+    prompt_field: str | None = None, response_field: str | None = None, image_root: str | None = None
+) -> Adapter:
+    """Messages if the row has them and no prompt field is given, else fields by their usual names.
 
     Args:
-        name: `auto` (messages if the row has them, else fields by their usual names), `generic`
-            (the fields that are given), `messages`, or the import path of a user's own.
         prompt_field: the field of the prompt; None finds it by its usual names.
         response_field: the field of the reference; None finds it by its usual names.
-
-    Raises:
-        UserError: an unknown name, `generic` without a prompt field, or a plug-in that is no adapter or
-            is given fields that only the built-in ones look at.
+        image_root: where images that a row holds as bytes are written.
     """
-    if plugins.is_import_path(name):
-        if prompt_field is not None or response_field is not None:
-            raise UserError(
-                f"adapter {name!r}",
-                f"prompt_field {prompt_field!r} and response_field {response_field!r}",
-                "neither: an adapter of your own knows its fields",
-                "leave both out",
-            )
-        return plugin_adapter(name)
-    if name not in BUILTIN:
-        raise plugins.unknown("adapter", name, BUILTIN)
-    if name == "generic" and prompt_field is None:
-        raise UserError(
-            "dataset_adapter", "'generic' without prompt_field", "the prompt's field", "give prompt_field"
-        )
+    prompts, talks = (
+        generic_fields(prompt_field, response_field, image_root),
+        messages(response_field, image_root),
+    )
 
     def read(row: Mapping[str, Any], where: str) -> Example:
-        if name == "messages" or (name == "auto" and prompt_field is None and "messages" in row):
-            return _from_messages(row, response_field, where)
-        field = prompt_field or _first(row, PROMPT_FIELDS)
-        prompt = row.get(field) if field else None
-        if not isinstance(prompt, str) or not prompt.strip():
-            wanted = repr(prompt_field) if prompt_field else "one of " + ", ".join(PROMPT_FIELDS)
-            state = "is missing" if prompt is None else "is empty or not text"
-            raise UserError(
-                where,
-                f"the prompt field {state} (the row has {', '.join(map(repr, row)) or 'no fields'})",
-                f"the prompt in {wanted}",
-                "set prompt_field to the right name, or mend the row",
-            )
-        return Example(prompt, None, _reference(row, response_field, where), _id(row), _images(row))
+        return (talks if prompt_field is None and "messages" in row else prompts)(row, where)
 
     return read
 
 
-def _from_messages(row: Mapping[str, Any], response_field: str | None, where: str) -> Example:
-    messages: Any = row.get("messages")
-    if not is_conversation(messages):
+def generic(
+    prompt_field: str | None = None, response_field: str | None = None, image_root: str | None = None
+) -> Adapter:
+    """The fields that are given.
+
+    Raises:
+        UserError: no prompt field is given.
+    """
+    if prompt_field is None:
+        raise UserError(
+            "dataset_adapter", "'generic' without prompt_field", "the prompt's field", "give prompt_field"
+        )
+    return generic_fields(prompt_field, response_field, image_root)
+
+
+def generic_fields(prompt_field: str | None, response_field: str | None, image_root: str | None) -> Adapter:
+    """A field of the prompt and one of the reference, given or by their usual names."""
+    files = ImageFiles(image_root)
+
+    def read(row: Mapping[str, Any], where: str) -> Example:
+        prompt = text_of(row, prompt_field, where)
+        images, metadata = images_of(row, files, where)
+        return Example(prompt, None, reference_of(row, response_field, where), id_of(row), images, metadata)
+
+    return read
+
+
+def messages(response_field: str | None = None, image_root: str | None = None) -> Adapter:
+    """A conversation in OpenAI form under `messages`; a last turn of the assistant's is the reference."""
+    files = ImageFiles(image_root)
+
+    def read(row: Mapping[str, Any], where: str) -> Example:
+        conversation: Any = row.get("messages")
+        if not is_conversation(conversation):
+            raise UserError(
+                where,
+                "'messages' is missing or not a list of {role, content}",
+                "a conversation in OpenAI form",
+                "choose another adapter, or mend the row",
+            )
+        asked, reference = before_the_answer(conversation, reference_of(row, response_field, where))
+        if not asked:
+            raise UserError(
+                where, "'messages' with nothing but an answer", "a question before it", "mend the row"
+            )
+        asked, named = joined(asked, files, where)
+        images, metadata = images_of(row, files, where)
+        if named and images:
+            raise UserError(
+                where,
+                f"{len(images)} images in 'images', and {len(named)} in the messages",
+                "images in one of the two",
+                "mend the row",
+            )
+        return Example(None, asked, reference, id_of(row), named or images, metadata)
+
+    return read
+
+
+def text_of(row: Mapping[str, Any], field: str | None, where: str) -> str:
+    """The prompt's text: the field that is given, or the first of the usual names.
+
+    Raises:
+        UserError: it is missing, empty or no text.
+    """
+    name = field or first(row, PROMPT_FIELDS)
+    text = row.get(name) if name else None
+    if not isinstance(text, str) or not text.strip():
+        wanted = repr(field) if field else "one of " + ", ".join(PROMPT_FIELDS)
+        state = "is missing" if text is None else "is empty or not text"
         raise UserError(
             where,
-            "'messages' is missing or not a list of {role, content}",
-            "a conversation in OpenAI form",
-            "choose another adapter, or mend the row",
+            f"the prompt field {state} ({has(row)})",
+            f"the prompt in {wanted}",
+            "set prompt_field to the right name, or mend the row",
         )
-    reference = _reference(row, response_field, where)
-    if messages[-1]["role"] == "assistant":
-        reference = reference if reference is not None else str(messages[-1]["content"])
-        messages = messages[:-1]
-    return Example(None, messages, reference, _id(row), _images(row))
+    return text
 
 
-def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if row.get(name) is not None), None)
+def reference_of(row: Mapping[str, Any], field: str | None, where: str) -> str | None:
+    """The reference as text: the field that is given, or the first of the usual names, or None.
 
-
-def _reference(row: Mapping[str, Any], field: str | None, where: str) -> str | None:
+    Raises:
+        UserError: the field that is given is missing.
+    """
     if field is not None and row.get(field) is None:
         raise UserError(
             where,
-            f"no field {field!r} (the row has {', '.join(map(repr, row))})",
+            f"no field {field!r} ({has(row)})",
             "the reference in response_field",
             "set response_field to the right name, or mend the row",
         )
-    name = field or _first(row, RESPONSE_FIELDS)
+    name = field or first(row, RESPONSE_FIELDS)
     return None if name is None else str(row[name])
 
 
-def _id(row: Mapping[str, Any]) -> str | None:
+def id_of(row: Mapping[str, Any]) -> str | None:
+    """The row's own id as text, or None."""
     return None if row.get("id") is None else str(row["id"])
 
 
-def _images(row: Mapping[str, Any]) -> list[str] | None:
-    images = row.get("images")
-    return [str(image) for image in images] if isinstance(images, list) else None
+def images_of(
+    row: Mapping[str, Any], files: ImageFiles, where: str
+) -> tuple[list[str] | None, dict[str, Any] | None]:
+    """The paths of a row's `images`; and the row without what holds images, or None where nothing does."""
+    given = row.get("images")
+    images = [files.path(image, where) for image in given] if isinstance(given, list) else None
+    held = [key for key, value in row.items() if holds_image(value)]
+    return images, {key: value for key, value in row.items() if key not in held} if held else None
+
+
+def first(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    """The first of the names that the row has."""
+    return next((name for name in names if row.get(name) is not None), None)
+
+
+def has(row: Mapping[str, Any]) -> str:
+    """What a row has, for a message."""
+    return f"the row has {', '.join(map(repr, row)) or 'no fields'}"

@@ -1,24 +1,36 @@
-"""A user's own adapter, held to what the built-in ones promise."""
+"""A user's own adapter, a function or a class, held to what the built-in ones promise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from winnow import plugins
 from winnow.adapters.example import Adapter, Example, is_conversation
+from winnow.adapters.indexed import Indexed
 from winnow.errors import UserError
 
 
-def plugin_adapter(name: str) -> Adapter:
-    """The adapter behind an import path.
+def is_indexed(found: Any) -> bool:
+    """Whether a plug-in is a class that reads a data set by index."""
+    return isinstance(found, type) and hasattr(found, "get_prompt")
+
+
+def plugin_adapter(name: str, found: Any, options: Mapping[str, Any]) -> Adapter:
+    """The adapter behind an import path, with its options.
 
     Raises:
-        UserError: it cannot be loaded or called; and for a row on which it raises or of which it makes
-            no `Example`.
+        UserError: it cannot be called; and for a row on which it raises or of which it makes no `Example`.
     """
-    adapt = plugins.load("adapter", name)
-    plugins.check_call(f"adapter {name!r}", adapt, "adapter(row, where)", {}, "")
+    where = f"adapter {name!r}"
+    if is_indexed(found):
+        for method in ("get_prompt", "get_metadata"):
+            plugins.check_call(where, getattr(found, method, None), f"{method}(idx)", None, 0)
+        adapt: Callable[..., Any] = Indexed(found, options)
+    else:
+        adapt = functools.partial(found, **options) if options else found
+        plugins.check_call(where, adapt, "adapter(row, where)", {}, "")
 
     def read(row: Mapping[str, Any], where: str) -> Example:
         try:
@@ -37,7 +49,7 @@ def plugin_adapter(name: str) -> Adapter:
             raise UserError(
                 where,
                 f"adapter {name!r} returned {fault}",
-                "winnow.adapters.Example: a prompt or messages; reference and id text; images paths",
+                "winnow.adapters.Example: a prompt or messages, text or None for the rest, paths of images",
                 "correct what the adapter returns",
             )
         return example  # type: ignore[no-any-return]
@@ -61,4 +73,6 @@ def _fault(example: Any) -> str | None:
     images = example.images
     if images is not None and not (isinstance(images, list) and all(isinstance(i, str) for i in images)):
         return f"the images {images!r:.80}"
+    if not isinstance(example.metadata, dict | None):
+        return f"the metadata {example.metadata!r:.80}"
     return None

@@ -1,4 +1,4 @@
-"""Rows of a data set, streamed: a local JSONL file by ourselves, all else through `datasets`."""
+"""Rows of a data set, streamed: local JSON and CSV by ourselves, Parquet and the hub through `datasets`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from winnow import jsonl
+from winnow.adapters import csv_rows, json_rows
 from winnow.errors import UserError
 
-LOADERS = {".json": "json", ".csv": "csv", ".parquet": "parquet", ".tsv": "csv"}
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
 def is_local_dataset(dataset: str) -> bool:
     """Whether a data set is a local file, there or not, and no name on the hub."""
-    return Path(dataset).suffix in (".jsonl", *LOADERS) or Path(dataset).is_file()
+    return Path(dataset).suffix in SUFFIXES or Path(dataset).is_file()
 
 
 def read_dataset(
     dataset: str, split: str = "train", start: int = 0, count: int | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, row), `where` naming file and line, in constant memory.
+    """Yield (where, row), `where` naming file and line or row, in constant memory.
 
     Args:
         dataset: a local .jsonl, .json, .csv, .tsv or .parquet file, or a hub name.
@@ -30,7 +31,7 @@ def read_dataset(
         count: rows to read; None reads all.
 
     Raises:
-        UserError: no such file or data set, or a line that is not JSON.
+        UserError: no such file or data set, or a line or row that cannot be read.
     """
     stop = None if count is None else start + count
     path = Path(dataset)
@@ -38,29 +39,57 @@ def read_dataset(
         for number, row in islice(jsonl.numbered(path), start, stop):
             yield f"{path}, line {number}", row
         return
-    for index, row in enumerate(islice(_through_datasets(dataset, split), start, stop), start=start):
+    for index, row in enumerate(islice(_rows(dataset, split), start, stop), start=start):
         yield f"{dataset}, row {index}", dict(row)
 
 
+def _rows(dataset: str, split: str) -> Iterator[dict[str, Any]]:
+    path = Path(dataset)
+    reader = {".json": json_rows.objects, ".csv": csv_rows.rows, ".tsv": csv_rows.rows}.get(path.suffix)
+    try:
+        if reader is None:
+            yield from _through_datasets(dataset, split)
+        elif path.is_file():
+            yield from reader(path)
+        else:
+            raise UserError(dataset, "no such file", "a data set", "check the path")
+    except OSError as error:
+        raise _unreadable(dataset, error) from error
+
+
 def _through_datasets(dataset: str, split: str) -> Iterator[dict[str, Any]]:
-    # Slow to import, and not needed for JSONL.
+    # Slow to import, and not needed for other files. It reads HF_ENDPOINT and HF_TOKEN at its import.
     from datasets import load_dataset
 
-    path = Path(dataset)
     try:
-        if path.is_file() and path.suffix in LOADERS:
-            options = {"sep": "\t"} if path.suffix == ".tsv" else {}
-            yield from load_dataset(
-                LOADERS[path.suffix], data_files=str(path), split="train", streaming=True, **options
-            )
+        if Path(dataset).suffix == ".parquet":
+            rows = load_dataset("parquet", data_files=dataset, split="train", streaming=True)
         else:
-            yield from load_dataset(dataset, split=split, streaming=True)
+            rows = load_dataset(dataset, split=split, streaming=True)
+        yield from _undecoded(rows)
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            dataset,
-            f"cannot be read as a data set ({type(error).__name__}: {str(error)[:200]})",
-            "a local .jsonl, .json, .csv, .tsv or .parquet file, or a data set of the hub",
-            "check the path, the name and the split; set HF_TOKEN or HF_ENDPOINT where they are needed",
-        ) from error
+    # Whatever its dozen libraries raise: of the network, of the hub, of Arrow, of the data.
+    except Exception as error:
+        raise _unreadable(dataset, error) from error
+
+
+def _undecoded(rows: Any) -> Any:
+    """The rows with images as ``{"bytes", "path"}``: decoded ones would have to be encoded again."""
+    from datasets import Image, List
+
+    for name, feature in (rows.features or {}).items():
+        if isinstance(feature, Image):
+            rows = rows.cast_column(name, Image(decode=False))
+        elif isinstance(feature, List) and isinstance(feature.feature, Image):
+            rows = rows.cast_column(name, List(Image(decode=False)))
+    return rows
+
+
+def _unreadable(dataset: str, error: Exception) -> UserError:
+    return UserError(
+        dataset,
+        f"cannot be read as a data set ({type(error).__name__}: {str(error)[:200]})",
+        f"a local file ({', '.join(SUFFIXES)}), or a data set of the hub",
+        "check the path, the name and the split; set HF_TOKEN or HF_ENDPOINT where they are needed",
+    )
