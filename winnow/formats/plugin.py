@@ -9,18 +9,21 @@ from typing import Any
 
 from winnow import plugins
 from winnow.errors import UserError
-from winnow.formats.format import Conversation
+from winnow.formats.format import WHOLE, Conversation, Takes
 
 FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.jsonl?")
 
 
 class PluginFormat:
-    """A format of the user's by its import path, which is its name in the config.
+    """A format of the user's by its import path, which is its name in the config: of conversations.
 
     Raises:
         UserError: it cannot be loaded, is no class, or lacks what a format has; and for a row on which
             it raises or of which it makes no JSON object.
     """
+
+    takes: Takes = "chosen"
+    holds = WHOLE
 
     def __init__(self, name: str) -> None:
         self._where = f"format {name!r}"
