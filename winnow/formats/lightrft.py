@@ -59,7 +59,7 @@ class LightRftSamples:
     filename = "filtered_samples.json"
     statistics = "filtered_samples_stats.txt"
     takes: Takes = "chosen"
-    holds: tuple[str, ...] = ("completion", "images", "answer", "reasoning", "origin.fields")
+    holds: tuple[str, ...] = ("completion", "images", "answer", "reasoning")
 
     OWN = ("generated_text", "predicted_answer", "reasoning")
     """Keys that the format writes itself."""

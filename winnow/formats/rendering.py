@@ -71,10 +71,12 @@ class Rendering:
 
     def _behind(self, rest: str, part: str, what: str) -> str:
         """What follows a part of the conversation in the rendered text."""
-        _, found, behind = rest.partition(wanted := squeezed(part))
-        if wanted and not found:
+        if not (wanted := squeezed(part)):
+            return rest
+        _, found, behind = rest.partition(wanted)
+        if not found:
             raise self._unfit(f"{what} is not in the rendered text as it stands: {part[:60]!r} …")
-        return behind if wanted else rest
+        return behind
 
     def _check_tags(self, said: str, completion: str) -> None:
         for tag in TAGS:

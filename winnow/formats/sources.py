@@ -127,8 +127,13 @@ def _pairs(sources: Iterable[Source]) -> Iterator[list[Source]]:
         if roles != [CHOSEN, REJECTED] or places[0] != places[1]:
             raise UserError(
                 f"completion {pair[0].row['id']}",
-                f"role {roles[0]!r}, followed by {places[1:]} of role {roles[1:]}",
+                " followed by ".join([*map(_described, pair), *["the end of the file"][len(pair) - 1 :]]),
                 "a chosen completion and behind it the rejected one of the same pair",
                 "select pairs (selection.strategy), or export in a format of single completions",
             )
         yield pair
+
+
+def _described(member: Source) -> str:
+    row = member.row
+    return f"{row['id']} (pair {row.get('pair')}, role {row.get('role')})"

@@ -64,7 +64,7 @@ class VespoDiagnostics:
     name = "vespo_diagnostics"
     filename = "vespo.diagnostics.jsonl"
     takes: Takes = "chosen"
-    holds = ("origin.index", "origin.diagnostics")
+    holds = ("origin.index",)
 
     def to_row(self, conversation: Conversation) -> dict[str, Any]:
         """A row of the format."""
