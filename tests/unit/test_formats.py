@@ -333,3 +333,6 @@ def test_what_llama_factory_is_told(tmp_path):
         "columns": {"messages": "conversations", "images": "images"},
     }
     assert found["messages"]["columns"] == {"messages": "messages"}
+    assert found["messages"]["tags"]["assistant_tag"] == "assistant"
+    dataset_info.write(tmp_path, {"messages.jsonl": True})
+    assert "messages" not in json.loads((tmp_path / "dataset_info.json").read_text())

@@ -47,6 +47,8 @@ def entry(filename: str, images: bool) -> dict[str, Any]:
 def write(folder: Path, images: dict[str, bool]) -> None:
     """Write the entries of these files, merged with those of other files that lie in the folder.
 
+    Messages with images get none: LLaMA-Factory wants an ``<image>`` for each, which `sharegpt` has.
+
     Args:
         folder: of the files.
         images: for each file whether any of its rows has images.
@@ -54,5 +56,6 @@ def write(folder: Path, images: dict[str, bool]) -> None:
     path = folder / FILENAME
     known = jsonl.read_json(path) if path.is_file() else {}
     kept = {name: told for name, told in known.items() if (folder / told.get("file_name", "")).is_file()}
-    new = {Path(name).stem: entry(name, shows) for name, shows in images.items()}
+    placed = {name: shows for name, shows in images.items() if not (shows and name == "messages.jsonl")}
+    new = {Path(name).stem: entry(name, shows) for name, shows in placed.items()}
     jsonl.write_json(path, dict(sorted({**kept, **new}.items())))
