@@ -100,7 +100,7 @@ PROMPTS = [
 
 def scored(prompt: Prompt, sample: int, answer: str, **extra: Any) -> dict[str, Any]:
     """A completion's row as accepted.jsonl has it."""
-    completion = f"<think>\n{prompt.messages[0]['content']} Try {sample}\n</think>\n<answer>{answer}</answer>"
+    completion = f"<think>\nTry {sample} of {prompt.id}\n</think>\n<answer>{answer}</answer>"
     scores = {
         name: as_row(scorer.score(completion, prompt.reference), scorer.version)
         for name, scorer in SCORERS.items()
