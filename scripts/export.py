@@ -107,6 +107,12 @@ def export(arguments: argparse.Namespace, fmt: formats.Format, checks: Checks) -
         unverified.unlink(missing_ok=True)
     if checks.rendering is not None:
         checks.rendering.summary(final)
+    if verified.split_off:
+        log.warning(
+            "%s: %d rows without the reasoning that the server split off; serve without a reasoning parser",
+            final,
+            verified.split_off,
+        )
     log.info("%s: %d rows, each read back and verified", final, verified.rows)
     return verified
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from format_samples import NAMES, PROMPTS, SCORERS, scored, selected
 from PIL import Image
+from templates_in_python import rendering
 
 from winnow import formats
 from winnow.errors import UserError
 from winnow.formats import files
-from winnow.formats.rendering import Rendering
 from winnow.formats.sources import grouped, source
 from winnow.formats.verification import Checks, verify
 from winnow.scoring import Score
@@ -271,31 +271,6 @@ def test_images_are_resolved_again(name, tmp_path, pictures):
     one.symlink_to("/etc/hostname")
     with pytest.raises(UserError, match=r"completion p1/0: prompt 'p1': the image 'a1\.png' lies outside"):
         verify(path, fmt, members, checks)
-
-
-class Tokenizer:
-    """A chat template as a function."""
-
-    chat_template = "here"
-
-    def __init__(self, change=lambda text: text, system=True):
-        self.change, self.system = change, system
-
-    def apply_chat_template(self, messages, **options):
-        def text(message):
-            parts = message["content"]
-            said = parts if isinstance(parts, str) else "".join(part.get("text", "[image]") for part in parts)
-            return self.change(said) if message["role"] == "assistant" else said
-
-        if not self.system and messages[0]["role"] == "system":
-            raise ValueError("system role not supported")
-        return "".join(f"<|{each['role']}|>{text(each)}<|end|>" for each in messages)
-
-
-def rendering(**options):
-    made = Rendering("models/mine")
-    made._readers = {True: Tokenizer(**options), False: Tokenizer(**options)}
-    return made
 
 
 @pytest.mark.parametrize("name", RENDERED)

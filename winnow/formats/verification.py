@@ -40,10 +40,17 @@ class Checks:
 
 @dataclass
 class Verified:
-    """A file whose rows all passed: how many, and whether any has images."""
+    """A file whose rows all passed.
+
+    Attributes:
+        rows: how many.
+        images: whether any has images.
+        split_off: rows of completions whose reasoning a server has split off: it is not in the file.
+    """
 
     rows: int = 0
     images: bool = False
+    split_off: int = 0
 
 
 def verify(path: Path, fmt: Format, sources: Iterable[Source], checks: Checks) -> Verified:
@@ -70,6 +77,7 @@ def verify(path: Path, fmt: Format, sources: Iterable[Source], checks: Checks) -
             raise error.at(f"{path}, completion {row['id']}") from error
         verified.rows += 1
         verified.images = verified.images or bool(members[0].prompt.images)
+        verified.split_off += any(each.row.get("reasoning") for each in members)
     if next(back, None) is not None:
         raise UserError(
             path,
