@@ -1,14 +1,32 @@
 # Accepted completions as training data, each row read back and verified again.
 
+EVERY = bool(formats.needs_scored(config["export"]["formats"]))
+TEMPLATE = config["export"]["chat_template"]
+QSTAR = "vespo_diagnostics" in config["export"]["formats"]
+
+
+def all_of_arm(wildcards, input):
+    """The flags of the formats that look at more than the accepted completions."""
+    folders = [
+        (name, os.path.dirname(input.get(name)[0]))
+        for name in ("scored", "diagnostics")
+        if input.get(name)
+    ]
+    sizes = [flag("n", wildcards.n), flag("block_size", BLOCK_SIZE)] if folders else []
+    return " ".join([flag(name, folder) for name, folder in folders] + sizes)
+
 
 rule export:
     input:
         accepted="<results>/selected/step-{step}/{alpha}/n-{n}/accepted.jsonl",
         prompts=prompts("train"),
+        policy=lambda wildcards: [] if TEMPLATE else LAYOUT.manifest(wildcards.step),
+        scored=scored_blocks if EVERY else [],
+        diagnostics=diagnostics_of if QSTAR else [],
     output:
         [
-            f"<results>/training_data/step-{{step}}/{{alpha}}/n-{{n}}/{formats.find(name).filename}"
-            for name in config["export"]["formats"]
+            f"<results>/training_data/step-{{step}}/{{alpha}}/n-{{n}}/{name}"
+            for name in formats.filenames(config["export"]["formats"])
         ],
     log:
         "<logs>/training_data/step-{step}/{alpha}/n-{n}.log",
@@ -28,9 +46,14 @@ rule export:
         num_shards=config["data"]["train"]["shards"],
         formats=config["export"]["formats"],
         scorers=scorer_flags(),
+        flags=export_flags(),
+        template=lambda wildcards, input: TEMPLATE or input.policy,
+        template_content=model_identity(TEMPLATE) if TEMPLATE else "",
+        all_of_arm=all_of_arm,
     message:
         "Exporting step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
         "{params.program} --accepted {input.accepted} --prompts {params.prompts}"
         " --num_shards {params.num_shards} --formats {params.formats} --scorers {params.scorers}"
+        " --chat_template {params.template} {params.flags} {params.all_of_arm}"
         " --output_dir {params.folder} > {log} 2>&1"

@@ -153,6 +153,18 @@ def selection_flags():
     )
 
 
+def export_flags():
+    """What rows are verified with, beside the scorers and the chat template."""
+    return " ".join(
+        flag(name, value)
+        for name, value in (
+            ("scorer", config["selection"]["scorer"]),
+            ("image_root", config["data"]["image_root"]),
+        )
+        if value is not None
+    )
+
+
 def training_flags():
     """The recipe as train.py takes it."""
     training = config["training"]

@@ -83,9 +83,9 @@ def all_products():
         if "numeric_error" in config["scoring"]
     ]
     files += [
-        LAYOUT.training_data(arm, formats.find(name).filename)
+        LAYOUT.training_data(arm, name)
         for arm in EXPORTED
-        for name in config["export"]["formats"]
+        for name in formats.filenames(config["export"]["formats"])
     ]
     files += [LAYOUT.checkpoint(arm) for arm in TRAINED]
     return list(dict.fromkeys(blocks)) + files

@@ -15,6 +15,8 @@ from winnow.schema import fill, schema
 from winnow.selection.rules import Rules
 
 WHERE = "config"
+PAIR_STRATEGIES = ("best_worst",)
+"""Strategies of selection that keep a chosen and a rejected completion."""
 FILES_IN_FOLDER = 10_000
 """With more files in one folder, shared file systems slow down for everybody on them."""
 
@@ -33,6 +35,7 @@ def check(config: dict[str, Any]) -> None:
     fill(config, schema())
     _check_arms(config)
     _check_names(config)
+    _check_pairs(config)
     _check_scoring(config)
     _check_training(config["training"])
     _check_heldout(config)
@@ -224,6 +227,18 @@ def _check_names(config: dict[str, Any]) -> None:
         scoring.versions(config["scoring"])
     with _at("export.formats"):
         formats.find_all(config["export"]["formats"])
+
+
+def _check_pairs(config: dict[str, Any]) -> None:
+    pairing = formats.needs_pairs(config["export"]["formats"])
+    strategy = config["selection"]["strategy"]
+    if pairing and strategy not in PAIR_STRATEGIES:
+        raise UserError(
+            f"{WHERE}, key export.formats",
+            f"{pairing[0]}, whose rows are pairs, and selection.strategy is {strategy!r}, which makes none",
+            f"a strategy that makes pairs: {', '.join(PAIR_STRATEGIES)}",
+            f"set selection.strategy, or leave out {', '.join(pairing)}",
+        )
 
 
 def _check_scoring(config: dict[str, Any]) -> None:

@@ -194,6 +194,16 @@ def test_training_needs_its_format():
     assert refusal(config).where == "config, key export.formats"
 
 
+@pytest.mark.parametrize("name", ["preference", "sharegpt_preference", "open_instruct"])
+def test_formats_of_pairs_need_a_selection_of_pairs(name):
+    error = refusal(put("export.formats", ["prompt_completion", name]))
+    assert error.where == "config, key export.formats"
+    assert name in error.found
+    assert "'correct'" in error.found
+    assert "best_worst" in error.expected
+    assert name in error.mend
+
+
 def test_arms_and_rounds():
     config = put("rounds", {"count": 3, "step": "260", "alpha": "fixed-.5", "n": 4})
     config["arms"] = [

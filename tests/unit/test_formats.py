@@ -1,65 +1,200 @@
-"""Training-data formats: every row reads back as what was selected, or the export fails."""
+"""Training-data formats: what every row holds, and that it reads back."""
 
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 
 import pytest
-from hypothesis import given
+from format_samples import NAMES, PROMPTS, selected, units_of
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from winnow import formats, jsonl, scoring
+from winnow import formats, jsonl
 from winnow.errors import UserError
-from winnow.formats import files
-from winnow.formats.format import Conversation
-from winnow.records import Prompt
-
-text = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
-    ["<think>\n1</think><answer>é</answer>", "]\n", ",", "[", "a\u2028b\x85c\r\nd\\", '"},\n{"', ""]
-)
-messages = st.lists(
-    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": text}),
-    max_size=3,
-)
-conversation = st.builds(Conversation, messages, text, st.none() | st.lists(text, max_size=2))
-NAMES = formats.names()
+from winnow.formats import dataset_info, files, sources
+from winnow.formats.format import Answered, Conversation, Origin, Pair
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(rows=st.lists(conversation, max_size=4))
-def test_round_trip(name, rows, tmp_path_factory):
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_round_trip(name, data, tmp_path_factory):
     fmt = formats.find(name)
+    units = data.draw(st.lists(units_of(fmt, name), max_size=3))
     path = tmp_path_factory.mktemp("formats") / fmt.filename
-    files.write(path, fmt, rows)
-    assert list(files.read(path, fmt)) == rows
-    content = path.read_text(encoding="utf-8")
+    files.write(path, fmt, units)
+    found = list(files.read(path, fmt))
+    assert len(found) == len(units)
+    for one, other in zip(found, units, strict=True):
+        for attribute in fmt.holds:
+            assert attrgetter(attribute)(one) == attrgetter(attribute)(other), attribute
+    rows = [row for _, row in files.rows(path)]
+    assert rows == [files.row_of(fmt, unit, "here") for unit in units]
     if path.suffix == ".json":
-        parsed = json.loads(content)
-    else:
-        parsed = [json.loads(line) for line in content.split("\n")[:-1]]
-    assert [fmt.from_row(row) for row in parsed] == rows
+        assert json.loads(path.read_text(encoding="utf-8")) == rows
+    elif path.suffix == ".jsonl":
+        assert list(jsonl.rows(path)) == rows
 
 
-def test_the_shapes_that_trainers_know():
-    asked = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
-    done = {"role": "assistant", "content": "a"}
-    found = {name: formats.find(name).to_row(Conversation(asked, "a", ["1.png", "0.png"])) for name in NAMES}
-    images = {"images": ["1.png", "0.png"]}
-    assert found == {
-        "messages": {"messages": [*asked, done], **images},
-        "prompt_completion": {"prompt": asked, "completion": [done], **images},
-        "sharegpt": {
+ASKED = [{"role": "system", "content": "s"}, {"role": "user", "content": "<image>\n<image>q"}]
+TEXT = "<think>b</think><answer>Image 1 is better</answer>"
+FIELDS = {"prompt": "a cat", "path1": "1.png", "path2": "0.png", "confidence": 0.9}
+SHOWN = ["1.png", "0.png"]
+ORIGIN = Origin(
+    index=7,
+    prompt_id="p",
+    reference="r",
+    metadata=FIELDS,
+    scores={"rm": 1.5},
+    reference_scores={"rm": 2.5},
+    diagnostics={"alpha_mean": 0.5, "alpha_std": 0.1, "tokens": 3},
+)
+TALK = Conversation(ASKED, TEXT, SHOWN, ORIGIN)
+OTHER = Conversation(ASKED, "x", SHOWN, Origin(reference="r", scores={"rm": -1.0}))
+PAIR = Pair(TALK, OTHER)
+
+
+def said(text):
+    return {"role": "assistant", "content": text}
+
+
+TURNS = [{"from": "system", "value": "s"}, {"from": "human", "value": "<image>\n<image>q"}]
+SHAPES = {
+    "messages": (TALK, {"messages": [*ASKED, said(TEXT)], "images": SHOWN}),
+    "prompt_completion": (TALK, {"prompt": ASKED, "completion": [said(TEXT)], "images": SHOWN}),
+    "preference": (
+        PAIR,
+        {"prompt": ASKED, "chosen": [said(TEXT)], "rejected": [said("x")], "images": SHOWN},
+    ),
+    "sharegpt": (TALK, {"conversations": [*TURNS, {"from": "gpt", "value": TEXT}], "images": SHOWN}),
+    "sharegpt_preference": (
+        PAIR,
+        {
+            "conversations": TURNS,
+            "chosen": {"from": "gpt", "value": TEXT},
+            "rejected": {"from": "gpt", "value": "x"},
+            "images": SHOWN,
+        },
+    ),
+    "parquet": (
+        Answered(ASKED, [TEXT, "x"], SHOWN, ORIGIN),
+        {
+            "data_source": "winnow",
+            "prompt": ASKED,
+            "images": [{"image": "1.png"}, {"image": "0.png"}],
+            "ability": "general",
+            "reward_model": {"style": "rule", "ground_truth": "r"},
+            "extra_info": {"index": 7, "id": "p"},
+            "responses": [TEXT, "x"],
+        },
+    ),
+    "agiqa": (
+        Answered(ASKED, [TEXT], SHOWN, Origin(metadata={"problem": "<image>q", "answer": 3.25})),
+        {"problem": "<image>q", "answer": 3.25, "images": SHOWN},
+    ),
+    "lightrft": (
+        TALK,
+        {
             "conversations": [
                 {"from": "system", "value": "s"},
                 {"from": "human", "value": "q"},
-                {"from": "gpt", "value": "a"},
+                {"from": "gpt", "value": "<think>\nb\n</think>\n<answer>Image 1 is better</answer>"},
             ],
-            **images,
+            "images": SHOWN,
         },
-    }  # fmt: skip
-    assert all("images" not in formats.find(name).to_row(Conversation(asked, "a")) for name in NAMES)
-    filenames = {formats.find(name).filename for name in NAMES}
-    assert filenames == {"messages.jsonl", "prompt_completion.jsonl", "sharegpt.json"}
+    ),
+    "lightrft_samples": (
+        TALK,
+        {
+            "prompt": "a cat",
+            "path1": "1.png",
+            "path2": "0.png",
+            "preference": "A",
+            "generated_text": TEXT,
+            "predicted_answer": "Image 1 is better",
+            "reasoning": "b",
+            "confidence": 0.9,
+        },
+    ),
+    "vespo": (
+        TALK,
+        {"messages": [*ASKED, said(TEXT)], "sample_idx": 7, "id": "p", "images": SHOWN, **FIELDS},
+    ),
+    "vespo_diagnostics": (
+        TALK,
+        {
+            "sample_idx": 7,
+            "alpha_mean": 0.5,
+            "alpha_std": 0.1,
+            "ess_ratio_mean": None,
+            "ess_ratio_std": None,
+            "kl_theta_mean": None,
+            "kl_t_mean": None,
+        },
+    ),
+    "open_instruct": (
+        PAIR,
+        {
+            "chosen": [*ASKED, said(TEXT)],
+            "rejected": [*ASKED, said("x")],
+            "reference_completion": "r",
+            "reference_completion_score": {"rm": 2.5},
+            "chosen_score": {"rm": 1.5},
+            "rejected_score": {"rm": -1.0},
+            "images": SHOWN,
+        },
+    ),
+    "open_instruct_completions": (
+        TALK,
+        {
+            "messages": [*ASKED, said(TEXT)],
+            "model_completion": TEXT,
+            "reference_completion": "r",
+            "images": SHOWN,
+        },
+    ),
+    "open_instruct_scores": (
+        TALK,
+        {
+            "messages": [*ASKED, said(TEXT)],
+            "model_completion": TEXT,
+            "reference_completion": "r",
+            "images": SHOWN,
+            "score": {"rm": 1.5},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shapes_that_trainers_know(name):
+    unit, row = SHAPES[name]
+    found = formats.find(name).to_row(unit)
+    assert found == row
+    assert list(found) == list(row)
+
+
+def test_a_file_for_each_format():
+    assert {name: formats.find(name).filename for name in NAMES} == {
+        "messages": "messages.jsonl",
+        "prompt_completion": "prompt_completion.jsonl",
+        "preference": "preference.jsonl",
+        "sharegpt": "sharegpt.json",
+        "sharegpt_preference": "sharegpt_preference.json",
+        "parquet": "train.parquet",
+        "agiqa": "filtered_dataset.jsonl",
+        "lightrft": "rejection_sampling_train.json",
+        "lightrft_samples": "filtered_samples.json",
+        "vespo": "vespo.jsonl",
+        "vespo_diagnostics": "vespo.diagnostics.jsonl",
+        "open_instruct": "rejected_sampling_completions.jsonl",
+        "open_instruct_completions": "completions.jsonl",
+        "open_instruct_scores": "completion_scores.jsonl",
+    }
+    beside = ["filtered_samples.json", "sharegpt.json", "filtered_samples_stats.txt", "dataset_info.json"]
+    assert formats.filenames(["lightrft_samples", "sharegpt"]) == beside
+    assert formats.filenames(["vespo"]) == ["vespo.jsonl"]
 
 
 def test_unknown_formats_are_named():
@@ -67,85 +202,137 @@ def test_unknown_formats_are_named():
         formats.find("share_gpt")
 
 
-PROMPTS = [
-    Prompt(f"p{i}", [{"role": "user", "content": f"{i} + {i}?"}], reference=str(2 * i)) for i in range(3)
-]
-SCORERS = scoring.parse(["exact_answer", 'numeric_error={"tolerance": 0.5}'])
+def test_images_without_a_place_stand_where_the_model_saw_them():
+    asked = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    row = formats.find("sharegpt").to_row(Conversation(asked, "d", ["0.png", "1.png"]))
+    assert [turn["value"] for turn in row["conversations"]] == ["a", "b", "<image><image>c", "d"]
+    assert formats.find("messages").to_row(Conversation(asked, "d", ["0.png"]))["messages"][2] == asked[2]
 
 
-def selected() -> list[files.Source]:
-    """One right completion a prompt, scored."""
-    sources = []
-    for i, prompt in enumerate(PROMPTS):
-        completion = f"<think>{i} + {i}</think>\n<answer>{2 * i}</answer>"
-        scores = {
-            name: {"value": s.value, "passed": s.passed}
-            for name, s in ((n, scorer.score(completion, prompt.reference)) for n, scorer in SCORERS.items())
-        }
-        row = {"id": f"{prompt.id}/0", "prompt_id": prompt.id, "text": completion, "scores": scores}
-        sources.append((row, prompt, Conversation(prompt.messages, completion, None)))
-    return sources
-
-
-def strip_tags(row):
-    return json.loads(json.dumps(row).replace("<think>", "").replace("</think>", ""))
-
-
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    ("completion", "reasoning", "answer"),
     [
-        (lambda rows: [strip_tags(row) for row in rows], r"completion p0/0: its row does not read back"),
-        (lambda rows: [rows[0], rows[2], rows[1]], r"completion p1/0: its row"),
-        (lambda rows: rows[:2], r"completion p2/0: its row"),
-        (lambda rows: [*rows, rows[2]], "more than the 3 rows"),
-        (lambda rows: json.loads(json.dumps(rows).replace("1 + 1?", "1 + 2?")), r"completion p1/0: its row"),
-        (lambda rows: [{**row, "images": ["x.png"]} for row in rows], r"completion p0/0: its row"),
+        ("<think> a\n</think>\n<answer> x </answer>", "a", "x"),
+        ("I see it.\n<answer>x</answer>", "I see it.", "x"),
+        ("<answer>x</answer>", None, "x"),
+        ("<think></think><answer>x</answer>", None, "x"),
+        ("<think>a <answer>y</answer></think><answer>x</answer>", "a <answer>y</answer>", "x"),
+        ("<think>a<answer>x</answer>", "a", "x"),
+        ("<think>a</think>", "a", None),
+        ("a<answer>x", "a<answer>x", None),
     ],
-    ids=["stripped tag", "exchanged", "missing", "extra", "other question", "image from nowhere"],
 )
-def test_a_file_that_differs_is_caught(name, edit, message, tmp_path):
-    fmt = formats.find(name)
-    path = tmp_path / fmt.filename
-    files.write(path, fmt, (conversation for _, _, conversation in selected()))
-    assert files.verify(path, fmt, selected(), SCORERS) == 3
-    rows = edit([fmt.to_row(c) for c in files.read(path, fmt)])
-    if path.suffix == ".json":
-        path.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
-    else:
-        path.write_bytes(b"".join(map(jsonl.dumps, rows)))
-    with pytest.raises(UserError, match=message):
-        files.verify(path, fmt, selected(), SCORERS)
+def test_reasoning_and_answer(completion, reasoning, answer):
+    talk = Conversation([], completion)
+    assert (talk.reasoning, talk.answer) == (reasoning, answer)
 
 
-@pytest.mark.parametrize("change", [{"value": 0.0}, {"passed": False}])
-@pytest.mark.parametrize("scorer", list(SCORERS))
-def test_a_verifier_that_says_otherwise_now_is_caught(tmp_path, change, scorer):
-    fmt = formats.find("messages")
-    sources = selected()
-    files.write(tmp_path / "a.jsonl", fmt, (conversation for _, _, conversation in sources))
-    recorded = sources[1][0]["scores"][scorer]
-    if change == {"value": recorded["value"]}:
-        change = {"value": 7.0}
-    recorded.update(change)
-    with pytest.raises(UserError, match=rf"completion p1/0: {scorer} now gives"):
-        files.verify(tmp_path / "a.jsonl", fmt, sources, SCORERS)
+def test_lightrft_invents_no_reasoning():
+    row = formats.find("lightrft").to_row(Conversation([], "<answer>Image 2 is better</answer>"))
+    assert row == {"conversations": [{"from": "gpt", "value": "<answer>Image 2 is better</answer>"}]}
 
 
-def test_a_scorer_that_never_scored_is_named(tmp_path):
-    fmt = formats.find("messages")
-    sources = selected()
-    files.write(tmp_path / "a.jsonl", fmt, (conversation for _, _, conversation in sources))
-    del sources[0][0]["scores"]["numeric_error"]
-    with pytest.raises(UserError, match=r"p0/0.*numeric_error"):
-        files.verify(tmp_path / "a.jsonl", fmt, sources, SCORERS)
+def judged(answer="Image 1 is better", images=None, **fields):
+    return Conversation(
+        [], f"<answer>{answer}</answer>", images or SHOWN, Origin(0, "p7", None, {**FIELDS, **fields})
+    )
+
+
+@pytest.mark.parametrize("name", ["lightrft", "lightrft_samples"])
+@pytest.mark.parametrize(
+    ("talk", "words"),
+    [
+        (judged("Image 2 is better"), "the answer is B, where the preferred image, 1.png, was shown first"),
+        (judged(images=SHOWN[::-1]), "the answer is A, where the preferred image, 1.png, was shown second"),
+        (judged(preference="B"), "the data set's preference is B"),
+        (judged(images=["1.png", "2.png"]), "the images"),
+        (Conversation([], "no tags", SHOWN, Origin(0, "p7", None, FIELDS)), "no <answer> in 'no tags'"),
+    ],
+)
+def test_labels_that_contradict_the_order_of_the_images(name, talk, words):
+    with pytest.raises(UserError) as error:
+        formats.find(name).to_row(talk)
+    assert "p7" in str(error.value)
+    assert words in error.value.found
+
+
+def test_samples_of_other_data_sets():
+    fmt = formats.find("lightrft_samples")
+    with pytest.raises(UserError, match="no field 'path1'"):
+        fmt.to_row(Conversation([], "<answer>x</answer>", SHOWN, Origin(metadata={"prompt": "a"})))
+    with pytest.raises(UserError, match="a field 'reasoning'"):
+        fmt.to_row(judged(reasoning="b"))
+
+
+def test_vespo_keeps_every_field_and_refuses_one_of_its_own_name():
+    fmt = formats.find("vespo")
+    told = {"solution": "s", "id": 7, "images": [1], "messages": []}
+    row = fmt.to_row(Conversation([], "a", None, Origin(2, "7", None, told)))
+    assert row == {"messages": [said("a")], "sample_idx": 2, "id": "7", "solution": "s"}
+    with pytest.raises(UserError, match="sample_idx"):
+        fmt.to_row(Conversation([], "a", None, Origin(metadata={"sample_idx": 1})))
 
 
 def test_completions_meet_their_prompts_in_order(tmp_path):
     path = tmp_path / "accepted.jsonl"
-    rows = [row for row, _, _ in selected()]
-    path.write_bytes(b"".join(map(jsonl.dumps, [rows[0], rows[0], rows[2]])))
-    assert [p.id for _, p, _ in files.conversations(path, PROMPTS)] == ["p0", "p0", "p2"]
-    path.write_bytes(b"".join(map(jsonl.dumps, [rows[1], rows[0]])))
+    rows = [each.row for each in selected()]
+    path.write_bytes(b"".join(map(jsonl.dumps, [rows[0], rows[1], rows[4]])))
+    assert [each.prompt.id for each in sources.accepted(path, PROMPTS)] == ["p0", "p0", "p2"]
+    path.write_bytes(b"".join(map(jsonl.dumps, [rows[2], rows[0]])))
     with pytest.raises(UserError, match=r"accepted\.jsonl, line 2: prompt 'p0' is not in the prompt files"):
-        list(files.conversations(path, PROMPTS))
+        list(sources.accepted(path, PROMPTS))
+
+
+def ids(takes, members):
+    return [[each.row["id"] for each in found] for _, found in sources.grouped(takes, members)]
+
+
+def test_what_formats_take():
+    members = selected()
+    again = members[0]._replace(row={**members[0].row, "pair": 1})
+    second = members[1]._replace(row={**members[1].row, "pair": 1, "id": "p0/2"})
+    paired = [*members[:2], again, second, *members[2:]]
+    assert ids("pairs", paired)[:3] == [["p0/0", "p0/1"], ["p0/0", "p0/2"], ["p1/0", "p1/1"]]
+    assert ids("chosen", paired) == [["p0/0"], ["p1/0"], ["p2/0"]]
+    assert ids("all", members) == [[each.row["id"]] for each in members]
+    plain = [each._replace(row={k: v for k, v in each.row.items() if k != "role"}) for each in members]
+    assert ids("prompts", plain) == [["p0/0", "p0/1"], ["p1/0", "p1/1"], ["p2/0", "p2/1"]]
+    assert [unit.origin.index for unit, _ in sources.grouped("prompts", plain)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda members: members[:1],
+        lambda members: members[1:],
+        lambda members: [members[0], members[3]],
+        lambda members: [members[0], members[1]._replace(row={**members[1].row, "pair": 1})],
+        lambda members: [each._replace(row={**each.row, "role": None}) for each in members],
+    ],
+    ids=["alone", "headless", "of two prompts", "of two pairs", "no pairs"],
+)
+def test_pairs_that_are_none(spoil):
+    with pytest.raises(UserError, match=r"(?s)p0/[01] \(pair .* followed by .*of the same pair"):
+        ids("pairs", spoil(selected()))
+
+
+def test_what_llama_factory_is_told(tmp_path):
+    (tmp_path / "mine.json").write_text("[]")
+    told = {"mine": {"file_name": "mine.json"}, "gone": {"file_name": "gone.json"}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(told))
+    dataset_info.write(tmp_path, {"sharegpt.json": True, "messages.jsonl": False})
+    found = json.loads((tmp_path / "dataset_info.json").read_text())
+    assert list(found) == ["messages", "mine", "sharegpt"]
+    assert found["sharegpt"] == {
+        "file_name": "sharegpt.json",
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations", "images": "images"},
+    }
+    assert found["messages"]["columns"] == {"messages": "messages"}
+    assert found["messages"]["tags"]["assistant_tag"] == "assistant"
+    dataset_info.write(tmp_path, {"messages.jsonl": True})
+    assert "messages" not in json.loads((tmp_path / "dataset_info.json").read_text())

@@ -8,7 +8,7 @@ import pytest
 from own_modules import ADAPTER, FORMAT, module, refused
 
 from winnow import adapters, formats, jsonl
-from winnow.formats import Conversation, files
+from winnow.formats import Conversation, Pair, files
 
 pytestmark = pytest.mark.usefixtures("working_directory")
 
@@ -87,6 +87,7 @@ def test_a_format_by_its_import_path(tmp_path):
         ("pair.jsonl", "a b.jsonl", "filename 'a b.jsonl'"),
         ("def to_row", "def to_rows", "a NoneType for to_row(conversation)"),
         ("def from_row(self, row)", "def from_row(self)", "cannot be called as from_row(row)"),
+        ('filename = "pair.jsonl"', 'filename = "a.jsonl"; takes = "both"', "takes 'both'"),
         ('filename = "pair.jsonl"', "def __init__(self): 1 / 0", "its constructor raises ZeroDivisionError"),
     ],
 )
@@ -103,6 +104,28 @@ def test_two_formats_of_one_file():
     assert error.where == f"format {two!r}"
     assert error.found == f"writes pair.jsonl, as {one!r} does"
     assert "messages" in refused(formats.find_all, ["messages", "messages"]).found
+
+
+def test_a_format_of_pairs(tmp_path):
+    code = """
+        from winnow.formats import Conversation, Pair
+
+        class Duel:
+            filename = "duel.jsonl"
+            takes = "pairs"
+
+            def to_row(self, pair):
+                return {"won": pair.chosen.completion, "lost": pair.rejected.completion}
+
+            def from_row(self, row):
+                return Pair(Conversation([], row["won"]), Conversation([], row["lost"]))
+    """
+    name = module(code) + ":Duel"
+    fmt = formats.find(name)
+    pair = Pair(Conversation([], "a"), Conversation([], "b"))
+    files.write(tmp_path / fmt.filename, fmt, [pair])
+    assert list(files.read(tmp_path / fmt.filename, fmt)) == [pair]
+    assert formats.needs_pairs(["messages", name]) == [name]
 
 
 TWO = [Conversation([{"role": "user", "content": q}], "a") for q in ("1", "2")]

@@ -10,6 +10,8 @@ from own_modules import SCORER, module, refused
 
 from winnow import formats, jsonl, scoring
 from winnow.formats import Conversation, files
+from winnow.formats.sources import Source
+from winnow.formats.verification import Checks, verify
 from winnow.records import Prompt
 from winnow.scoring import Score
 from winnow.scoring.streams import scored
@@ -170,14 +172,15 @@ def test_a_completion_on_which_it_raised_can_be_exported_and_verified(tmp_path):
     """It may be accepted by another scorer; verifying it raises again, and says the same."""
     scorer = scoring.build(module(raising("KeyError('x')")) + ":Length")
     fmt, talk = formats.find("messages"), Conversation([], "a bad one")
+    checks = Checks({scorer.name: scorer})
     files.write(tmp_path / "m.jsonl", fmt, [talk])
     for value, passed, agrees in [(None, False, True), (0.0, False, False), (None, True, False)]:
         row = {"id": "p/0", "scores": {scorer.name: {"value": value, "passed": passed}}}
-        sources = [(row, Prompt("p", []), talk)]
+        sources = [Source(row, Prompt("p", []), talk)]
         if agrees:
-            assert files.verify(tmp_path / "m.jsonl", fmt, sources, {scorer.name: scorer}) == 1
+            assert verify(tmp_path / "m.jsonl", fmt, sources, checks).rows == 1
         else:
-            refused(files.verify, tmp_path / "m.jsonl", fmt, sources, {scorer.name: scorer})
+            refused(verify, tmp_path / "m.jsonl", fmt, sources, checks)
 
 
 @pytest.mark.parametrize("what", ["OSError('server away')", "TimeoutError('server away')"])

@@ -1,6 +1,17 @@
-"""Training-data formats: pure functions from an accepted completion to a row, and back."""
+"""Training-data formats: pure functions from accepted completions to a row, and back."""
 
-from winnow.formats.format import Conversation, Format
-from winnow.formats.registry import find, find_all, names
+from winnow.formats.format import Answered, Conversation, Format, Pair
+from winnow.formats.registry import filenames, find, find_all, names, needs_pairs, needs_scored
 
-__all__ = ["Conversation", "Format", "find", "find_all", "names"]
+__all__ = [
+    "Answered",
+    "Conversation",
+    "Format",
+    "Pair",
+    "filenames",
+    "find",
+    "find_all",
+    "names",
+    "needs_pairs",
+    "needs_scored",
+]

@@ -1,8 +1,9 @@
-"""Write a training-data file, read it back as a trainer would, and verify every row again."""
+"""Write a file of training data, and read it back as a trainer would; both in constant memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,42 +11,23 @@ import orjson
 
 from winnow import jsonl
 from winnow.errors import UserError
-from winnow.formats.format import Conversation, Format
-from winnow.records import Prompt
-from winnow.scoring import Scorer
+from winnow.formats.format import Format, Unit
 
-Source = tuple[dict[str, Any], Prompt, Conversation]
-"""An accepted completion's row, its prompt, and what is to be written of them."""
-
-
-def conversations(accepted: str | Path, prompts: Iterable[Prompt]) -> Iterator[Source]:
-    """Join the accepted completions with their prompts by id, both in the prompts' order.
-
-    Raises:
-        UserError: a completion whose prompt is missing, or stands in another order.
-    """
-    stream = iter(prompts)
-    prompt: Prompt | None = None
-    for number, row in jsonl.numbered(accepted):
-        while prompt is None or prompt.id != row["prompt_id"]:
-            prompt = next(stream, None)
-            if prompt is None:
-                raise UserError(
-                    f"{accepted}, line {number}",
-                    f"prompt {row['prompt_id']!r} is not in the prompt files, or in another order there",
-                    "the prompts that these completions were selected with",
-                    "pass the same prompt shards, in the same order, as to select.py",
-                )
-        yield row, prompt, Conversation(prompt.messages, row["text"], prompt.images)
+TABLE = ".parquet"
+ROW_GROUP = 1024
+"""Rows of a table that are in memory at a time."""
 
 
-def write(path: Path, fmt: Format, rows: Iterable[Conversation]) -> None:
-    """Write rows as JSONL, or as one JSON list where the format's file is .json; streamed."""
+def write(path: Path, fmt: Format, units: Iterable[Unit]) -> None:
+    """Write rows as JSONL, as one JSON list where the format's file is .json, or as a table; streamed."""
+    if path.suffix == TABLE:
+        _write_table(path, fmt, units)
+        return
     listed = path.suffix == ".json"
     with jsonl.replacing(path) as file:
         number = 0
-        for number, conversation in enumerate(rows, start=1):
-            line = _line(fmt, conversation, f"{path}, row {number}")
+        for number, unit in enumerate(units, start=1):
+            line = _line(fmt, unit, f"{path}, row {number}")
             if listed:
                 file.write(b"[\n" if number == 1 else b",\n")
                 file.write(line)
@@ -55,10 +37,18 @@ def write(path: Path, fmt: Format, rows: Iterable[Conversation]) -> None:
             file.write(b"\n]\n" if number else b"[]\n")
 
 
-def _line(fmt: Format, conversation: Conversation, where: str) -> bytes:
+def row_of(fmt: Format, unit: Unit, where: str) -> dict[str, Any]:
+    """A row as it reads back: what JSON makes of it."""
+    if Path(fmt.filename).suffix == TABLE:
+        return fmt.to_row(unit)
+    row: dict[str, Any] = orjson.loads(_line(fmt, unit, where))
+    return row
+
+
+def _line(fmt: Format, unit: Unit, where: str) -> bytes:
     """A row as JSON; `where` goes into the error."""
     try:
-        return orjson.dumps(fmt.to_row(conversation))
+        return orjson.dumps(fmt.to_row(unit))
     except orjson.JSONEncodeError as error:
         raise UserError(
             where,
@@ -70,64 +60,51 @@ def _line(fmt: Format, conversation: Conversation, where: str) -> bytes:
         raise error.at(where) from error
 
 
-def read(path: Path, fmt: Format) -> Iterator[Conversation]:
-    """Read the file back, a row at a time."""
+def _write_table(path: Path, fmt: Format, units: Iterable[Unit]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = fmt.schema()  # type: ignore[attr-defined]
+    rows = (fmt.to_row(unit) for unit in units)
+    with jsonl.replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
+        while batch := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (where, row) of a file, a row at a time."""
+    if path.suffix == TABLE:
+        yield from _rows_of_table(path)
+        return
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             body = line.strip().rstrip(b",")
             if body in (b"[", b"]", b"[]"):
                 continue
             where = f"{path}, line {number}"
-            row = jsonl.parse_line(body + b"\n", where)
-            try:
-                yield fmt.from_row(row)
-            except UserError as error:
-                raise error.at(where) from error
+            yield where, jsonl.parse_line(body + b"\n", where)
 
 
-def verify(
-    path: Path,
-    fmt: Format,
-    source: Iterable[Source],
-    scorers: Mapping[str, Scorer],
-) -> int:
-    """Compare the file row by row with what it was made of, and run the verifiers again.
+def _rows_of_table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    from pyarrow import parquet
 
-    Returns:
-        The number of rows.
-
-    Raises:
-        UserError: a row that reads back differently, or whose verifier now says otherwise.
-    """
-    count = 0
-    back = read(path, fmt)
-    for row, prompt, conversation in source:
-        count += 1
-        found = next(back, None)
-        if found != conversation:
-            raise _unfit(path, row, "its row does not read back as what was selected")
-        for name, scorer in scorers.items():
-            score, recorded = scorer.score(found.completion, prompt.reference), row["scores"].get(name)
-            if recorded is None:
-                raise _unfit(path, row, f"it was never scored with {name}, which is to verify it")
-            if (score.value, score.passed) != (recorded["value"], recorded["passed"]):
-                raise _unfit(
-                    path,
-                    row,
-                    f"{name} now gives {score.value} (passed: {score.passed}), "
-                    f"the scored file has {recorded['value']} (passed: {recorded['passed']})",
-                )
-    if next(back, None) is not None:
-        raise UserError(
-            path, f"more than the {count} rows that were selected", f"{count} rows", "report this"
-        )
-    return count
+    number = 0
+    with parquet.ParquetFile(path) as table:
+        for batch in table.iter_batches(batch_size=ROW_GROUP):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", row
 
 
-def _unfit(path: Path, row: dict[str, Any], found: str) -> UserError:
-    return UserError(
-        path,
-        f"completion {row['id']}: {found}",
-        "every exported row to carry its completion unchanged and to verify again",
-        "delete the scored file of this completion and run again; if it stays, report it",
-    )
+def unit_of(fmt: Format, row: dict[str, Any], where: str) -> Unit:
+    """What a trainer would see of a row; `where` goes into the error."""
+    try:
+        return fmt.from_row(row)
+    except UserError as error:
+        raise error.at(where) from error
+
+
+def read(path: Path, fmt: Format) -> Iterator[Unit]:
+    """Read the file back, a row at a time."""
+    for where, row in rows(path):
+        yield unit_of(fmt, row, where)

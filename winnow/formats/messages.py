@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from winnow.formats.format import Conversation
+from winnow.formats.format import WHOLE, Conversation, Takes
 
 
 class Messages:
@@ -13,6 +13,8 @@ class Messages:
 
     name = "messages"
     filename = "messages.jsonl"
+    takes: Takes = "chosen"
+    holds = WHOLE
 
     def to_row(self, conversation: Conversation) -> dict[str, Any]:
         """A row of the format."""

@@ -9,8 +9,15 @@ from typing import Any
 
 from winnow import plugins
 from winnow.errors import UserError
-from winnow.formats.format import Conversation
+from winnow.formats.format import BOTH, WHOLE, Takes, Unit
 
+HELD: dict[str, tuple[str, ...]] = {
+    "chosen": WHOLE,
+    "all": WHOLE,
+    "pairs": BOTH,
+    "prompts": ("messages", "completions", "images"),
+}
+"""What a format of the user's has to give back, by what its rows are made of."""
 FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.jsonl?")
 
 
@@ -45,20 +52,27 @@ class PluginFormat:
                 "give the class such a filename",
             )
         self.filename: str = filename
+        takes: Any = getattr(self._format, "takes", "chosen")
+        if takes not in HELD:
+            raise UserError(
+                self._where, f"takes {takes!r}", "one of " + ", ".join(HELD), "correct it, or leave it out"
+            )
+        self.takes: Takes = takes
+        self.holds = HELD[takes]
         for method, argument in (("to_row", "conversation"), ("from_row", "row")):
             function = getattr(self._format, method, None)
             plugins.check_call(self._where, function, f"{method}({argument})", None)
 
-    def to_row(self, conversation: Conversation) -> dict[str, Any]:
+    def to_row(self, unit: Unit) -> dict[str, Any]:
         """A row of the format."""
-        row = self._called("to_row", conversation)
+        row = self._called("to_row", unit)
         if not isinstance(row, dict):
             raise UserError(
                 self._where, f"to_row returned a {type(row).__name__}", "a dict", "correct the format"
             )
         return row
 
-    def from_row(self, row: Mapping[str, Any]) -> Conversation:
+    def from_row(self, row: Mapping[str, Any]) -> Unit:
         """What a trainer that reads the row would see; compared with what was selected."""
         return self._called("from_row", row)  # type: ignore[no-any-return]
 

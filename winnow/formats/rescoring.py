@@ -1,0 +1,59 @@
+"""Run verifiers again on a completion as its row in a file gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from winnow.errors import UserError
+from winnow.formats.sources import Source
+from winnow.scoring import AnyScorer, Score, is_text_scorer
+
+
+def rescored(scorers: Mapping[str, AnyScorer], text: str, source: Source) -> None:
+    """Score a text again and compare.
+
+    Scorers of a text alone run again; combiners combine again, of the new scores where there are any and
+    else of the recorded ones. All others (a model, a judge, a vote over completions) would have to see more
+    than the row: their record has to be there, of the version that is configured.
+
+    Raises:
+        UserError: a scorer that never scored the completion, or now says otherwise.
+    """
+    said: dict[str, Score] = {}
+    for name, scorer in scorers.items():
+        recorded = source.row["scores"].get(name)
+        if recorded is None:
+            raise _unfit(f"it was never scored with {name}, which is to verify it")
+        said[name] = again = _again(scorer, text, source, said) or _recorded(name, scorer, recorded)
+        if (again.value, again.passed) != (recorded["value"], recorded["passed"]):
+            raise _unfit(
+                f"{name} now gives {again.value} (passed: {again.passed}), "
+                f"the scored file has {recorded['value']} (passed: {recorded['passed']})"
+            )
+
+
+def _again(scorer: AnyScorer, text: str, source: Source, said: Mapping[str, Score]) -> Score | None:
+    if is_text_scorer(scorer):
+        return scorer.score(text, source.prompt.reference)
+    combine = getattr(scorer, "combine", None)
+    if combine is None:
+        return None
+    again: Score = combine({part: said[part] for part in scorer.parts})  # type: ignore[union-attr]
+    return again
+
+
+def _recorded(name: str, scorer: AnyScorer, recorded: Mapping[str, Any]) -> Score:
+    version = recorded.get("version", scorer.version)
+    if version != scorer.version:
+        raise _unfit(f"{name} scored it with version {version}, and has version {scorer.version} now")
+    return Score(recorded["value"], recorded["passed"], recorded.get("detail", ""))
+
+
+def _unfit(found: str) -> UserError:
+    return UserError(
+        "verification",
+        found,
+        "every exported row to verify again as it did when it was selected",
+        "delete the scored file of this completion and run again; if it stays, report it",
+    )

@@ -1,0 +1,152 @@
+"""Read a file of training data back and hold every row against the records that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from winnow.errors import UserError
+from winnow.formats import files
+from winnow.formats.format import Answered, Conversation, Format, Pair, Unit
+from winnow.formats.rendering import Rendering
+from winnow.formats.rescoring import rescored
+from winnow.formats.sources import Source, grouped
+from winnow.images import located
+from winnow.manifest import file_hash
+from winnow.records import NOT_GENERATED, Prompt
+from winnow.scoring import AnyScorer
+
+HASHES = "image_sha256"
+"""A data set's own field: the SHA-256 of each image, in the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a row has to pass, beside reading back as what was selected.
+
+    Attributes:
+        scorers: run again on the text that was read back, or where that cannot be, compared by record.
+        rendering: the chat template of the model to be trained; None leaves it out.
+        image_root: where images lie; None leaves them out.
+    """
+
+    scorers: Mapping[str, AnyScorer] = field(default_factory=dict)
+    rendering: Rendering | None = None
+    image_root: Path | None = None
+
+
+@dataclass
+class Verified:
+    """A file whose rows all passed.
+
+    Attributes:
+        rows: how many.
+        images: whether any has images.
+        split_off: rows of completions whose reasoning a server has split off: it is not in the file.
+    """
+
+    rows: int = 0
+    images: bool = False
+    split_off: int = 0
+
+
+def verify(path: Path, fmt: Format, sources: Iterable[Source], checks: Checks) -> Verified:
+    """Hold each row of a file against what it was made of.
+
+    Raises:
+        UserError: a row that reads back differently, whose prompt or completion the chat template changes,
+            whose images are not those that were shown, or whose verifier now says otherwise.
+    """
+    verified = Verified()
+    back = files.rows(path)
+    for wanted, members in grouped(fmt.takes, sources):
+        row = members[0].row
+        where, found = next(back, (str(path), None))
+        if found is None:
+            raise _unfit(path, row, "its row does not read back: the file ends before it")
+        unit = files.unit_of(fmt, found, where)
+        difference = _difference(fmt, found, unit, wanted, where)
+        if difference:
+            raise _unfit(path, row, f"its row does not read back as what was selected: {difference}")
+        try:
+            _check(fmt, unit, members, checks)
+        except UserError as error:
+            raise error.at(f"{path}, completion {row['id']}") from error
+        verified.rows += 1
+        verified.images = verified.images or bool(members[0].prompt.images)
+        verified.split_off += any(each.row.get("reasoning") for each in members)
+    if next(back, None) is not None:
+        raise UserError(
+            path,
+            f"more than the {verified.rows} rows that were selected",
+            f"{verified.rows} rows",
+            "report this",
+        )
+    return verified
+
+
+def _difference(fmt: Format, row: Mapping[str, Any], found: Unit, wanted: Unit, where: str) -> str | None:
+    """The first thing in which a row differs from what it was made of."""
+    if type(found) is not type(wanted):
+        return f"a {type(found).__name__}, not a {type(wanted).__name__}"
+    for name in fmt.holds:
+        if attrgetter(name)(found) != attrgetter(name)(wanted):
+            return f"another {name.replace('.', ' ')}"
+    made = files.row_of(fmt, wanted, where)
+    differing = [key for key in {**made, **row} if made.get(key) != row.get(key)]
+    return f"another {differing[0]!r}" if differing else None
+
+
+def _check(fmt: Format, unit: Unit, members: list[Source], checks: Checks) -> None:
+    read = _completions(fmt, unit)
+    for conversation, source in zip(read, members, strict=bool(read)):
+        if source.row.get("finish_reason") in NOT_GENERATED:
+            continue
+        rescored(checks.scorers, conversation.completion, source)
+        if checks.rendering is not None and fmt.takes != "all" and conversation.messages:
+            checks.rendering.check(conversation)
+    if checks.image_root is not None:
+        _check_images(unit, members[0].prompt, checks.image_root)
+
+
+def _completions(fmt: Format, unit: Unit) -> list[Conversation]:
+    """The conversations that a row holds; none for a format without completions."""
+    if isinstance(unit, Pair):
+        return [unit.chosen, unit.rejected]
+    if isinstance(unit, Answered):
+        return [Conversation(unit.messages, text, unit.images, unit.origin) for text in unit.completions]
+    return [unit] if {"completion", "answer"} & set(fmt.holds) else []
+
+
+def _check_images(unit: Unit, prompt: Prompt, root: Path) -> None:
+    """Resolve the images of a row again, in its order.
+
+    Raises:
+        UserError: one is not there, lies outside the root, or is another than was shown.
+    """
+    images = unit.chosen.images if isinstance(unit, Pair) else unit.images
+    paths = located(images or [], root, f"prompt {prompt.id!r}")
+    hashes = prompt.metadata.get(HASHES)
+    if hashes is None or not images:
+        return
+    found = [file_hash(path) for path in paths]
+    if found != hashes:
+        place = next((i for i, pair in enumerate(zip(found, hashes, strict=False)) if pair[0] != pair[1]), 0)
+        raise UserError(
+            f"prompt {prompt.id!r}",
+            f"image {place + 1} of {len(found)}, {images[place]!r}, has SHA-256 {found[place][:12]}",
+            f"what was shown: {[each[:12] for each in hashes]}",
+            "put the images back that the completions were drawn with, or make the completions again",
+        )
+
+
+def _unfit(path: Path, row: dict[str, Any], found: str) -> UserError:
+    return UserError(
+        path,
+        f"completion {row['id']}: {found}",
+        "every exported row to carry its completion unchanged and to verify again",
+        "delete the scored file of this completion and run again; if it stays, report it",
+    )
