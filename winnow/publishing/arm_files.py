@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from winnow import formats, jsonl
+from winnow import formats
 from winnow.arms import Arm
 from winnow.errors import UserError
-from winnow.formats import files
-from winnow.formats.format import Conversation, Format
+from winnow.formats.format import Format
 from winnow.layout import Layout
+from winnow.publishing.exported_rows import MEND, check_totals, count, verify
 from winnow.publishing.job_records import JobRecord, JobRecords
 from winnow.publishing.published_file import PublishedFile
 from winnow.publishing.totals import check_ledger, read_totals
 
-MEND = "run the pipeline to its end, so that export.py writes and verifies this file again; then publish"
 STAGES = ("generate", "score", "select", "export")
 
 
@@ -67,17 +64,6 @@ class ArmFiles:
         return max(file.rows for file in self.formats)
 
 
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    """What accepted.jsonl has: rows, those of them that are exported, their prompts, their models."""
-
-    rows: int
-    chosen: int
-    prompts: int
-    models: tuple[str, ...]
-    teachers: tuple[str, ...]
-
-
 def read_arm(layout: Layout, arm: Arm, names: Sequence[str], records: JobRecords) -> ArmFiles:
     """Read and check an arm.
 
@@ -96,8 +82,8 @@ def read_arm(layout: Layout, arm: Arm, names: Sequence[str], records: JobRecords
         _check_whole(path, records)
     totals = read_totals(selected)
     check_ledger(ledger, totals)
-    counts = _count(accepted)
-    _check_counts(accepted, counts, totals)
+    counts = count(accepted)
+    check_totals(accepted, counts, totals)
     found = _records(layout, arm, records)
     folder = Path(layout.training_data(arm, ""))
     wanted = _formats(folder, names, found.get("export"))
@@ -107,7 +93,7 @@ def read_arm(layout: Layout, arm: Arm, names: Sequence[str], records: JobRecords
         path = folder / fmt.filename
         _check_whole(path, records)
         _check_source(path, accepted, records)
-        rows, shown = _verify(path, fmt, accepted, counts.chosen)
+        rows, shown = verify(path, fmt, accepted, counts.chosen)
         images = images or shown
         file = PublishedFile.of_file(f"training_data/{arm.path}/{fmt.filename}", path)
         kept.append(FormatFile(Path(fmt.filename).stem, file, rows))
@@ -148,47 +134,6 @@ def _check_source(path: Path, accepted: Path, records: JobRecords) -> None:
             )
 
 
-def _count(accepted: Path) -> _Accepted:
-    rows = chosen = prompts = 0
-    models, teachers = set(), set()
-    last = None
-    for number, row in jsonl.numbered(accepted):
-        missing = [key for key in ("prompt_id", "text", "model") if key not in row]
-        if missing:
-            raise UserError(
-                f"{accepted}, line {number}", f"no {missing[0]!r}", "a row as select.py writes it", MEND
-            )
-        rows += 1
-        chosen += is_chosen(row)
-        prompts += row["prompt_id"] != last
-        last = row["prompt_id"]
-        models.add(row["model"])
-        teachers.add(row.get("teacher"))
-    return _Accepted(rows, chosen, prompts, tuple(sorted(models)), tuple(sorted(filter(None, teachers))))
-
-
-def is_chosen(row: Mapping[str, Any]) -> bool:
-    """Whether a row is trained towards: all but the rejected member of a pair."""
-    return bool(row.get("role", "chosen") == "chosen")
-
-
-def _check_counts(accepted: Path, counts: _Accepted, totals: Mapping[str, Any]) -> None:
-    pairs = (
-        (counts.rows, totals["accepted"], "rows", "accepted"),
-        (counts.prompts, totals["prompts_with_accepted"], "prompts", "prompts_with_accepted"),
-    )
-    for found, expected, what, key in pairs:
-        if found != expected:
-            raise UserError(
-                accepted,
-                f"{found} {what}",
-                f"{expected}, which statistics.json and the ledger have as {key!r}",
-                "run the pipeline again, so that select.py writes these files anew; then publish",
-            )
-    if counts.rows == 0:
-        raise UserError(accepted, "no completion was accepted", "something to publish", "publish another arm")
-
-
 def _records(layout: Layout, arm: Arm, records: JobRecords) -> dict[str, JobRecord]:
     """The jobs behind an arm; of those that work on blocks, the one of the first block."""
     paths = {
@@ -211,50 +156,3 @@ def _formats(folder: Path, names: Sequence[str], export: JobRecord | None) -> li
     if not there:
         raise UserError(folder, "no training data in a known format", ", ".join(formats.names()), MEND)
     return formats.find_all(there)
-
-
-def _verify(path: Path, fmt: Format, accepted: Path, expected: int) -> tuple[int, bool]:
-    """Compare a file with the accepted completions, row by row; its rows, and whether they name images."""
-    if path.suffix == ".parquet":
-        rows, images = _parquet(path)
-    else:
-        rows, images = 0, False
-        chosen = (row for row in jsonl.rows(accepted) if is_chosen(row))
-        for found, row in zip_longest(_read(path, fmt), chosen):
-            if found is None or row is None:
-                # One side is at its end: count on, for the message.
-                rows += found is not None
-                continue
-            rows += 1
-            if isinstance(found, Conversation):
-                images = images or bool(found.images)
-                if found.completion != row["text"]:
-                    raise UserError(
-                        f"{path}, row {rows}",
-                        "its completion is not the one that was selected",
-                        f"the text of completion {row.get('id')!r} in {accepted}",
-                        MEND,
-                    )
-    if rows != expected:
-        raise UserError(path, f"{rows} rows", f"{expected}, as many as {accepted} has to export", MEND)
-    return rows, images
-
-
-def _read(path: Path, fmt: Format) -> Iterator[Any]:
-    """The rows as a trainer sees them.
-
-    Raises:
-        UserError: a row that the format cannot read.
-    """
-    try:
-        yield from files.read(path, fmt)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            path, f"a row that is none of its format ({type(error).__name__}: {error})", "whole rows", MEND
-        ) from None
-
-
-def _parquet(path: Path) -> tuple[int, bool]:
-    # Only this format needs it.
-    described = importlib.import_module("pyarrow.parquet").ParquetFile(path)
-    return described.metadata.num_rows, "images" in described.schema_arrow.names

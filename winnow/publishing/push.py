@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from winnow.errors import UserError
 from winnow.publishing.changes import Changes, RemoteFile, check_allowed, compare
 from winnow.publishing.published_file import PublishedFile
-from winnow.publishing.refusals import CONFLICT, of_the_hub, passes, refusal, status_of
+from winnow.publishing.refusals import CONFLICT, answered_badly, of_the_hub, passes, refusal, status_of
 
 log = logging.getLogger("publish")
 
 ATTEMPTS = 3
+PAUSE_S = 1.0
+"""Times 2, 4 …: before each further attempt. The library waits and asks again by itself, too."""
+
 KIND = "dataset"
 
 
@@ -63,7 +66,6 @@ def push(
     api: Any,
     target: Target,
     files: Sequence[PublishedFile],
-    wait: Callable[[float], None] = time.sleep,
 ) -> Pushed:
     """Make the repository hold the files; create it if there is none.
 
@@ -71,7 +73,6 @@ def push(
         api: a `huggingface_hub.HfApi` with its token.
         target: where they go.
         files: all that the repository is to hold.
-        wait: sleeps between attempts, in seconds.
 
     Raises:
         UserError: the hub refuses, the repository is in use, or it cannot be reached.
@@ -91,7 +92,7 @@ def push(
                 raise told from error
             # The parent makes this safe: had the lost answer been a success, the next look finds it done.
             log.warning("%s; trying again", told.found)
-            wait(2.0**attempt)
+            time.sleep(PAUSE_S * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -132,7 +133,7 @@ def _commit(api: Any, target: Target, changes: Changes, parent: str) -> Pushed:
             operations=[*additions, *deletions], commit_message=target.message, parent_commit=parent, **common
         )
     except ValueError as error:
-        if of_the_hub(error):
+        if answered_badly(error):
             raise
         raise UserError(
             target.repo_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from winnow.errors import UserError
 
 TOKEN = "HF_TOKEN"
@@ -11,14 +13,19 @@ AGAIN = "run the same command again: what was sent is kept, and is not sent agai
 
 def of_the_hub(error: BaseException | None) -> bool:
     """Whether an error is the hub's or the network's, and not one of this program."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
-
     while error is not None:
-        if isinstance(error, (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL)):
+        if answered_badly(error):
             return True
         error = error.__cause__
     return False
+
+
+def answered_badly(error: BaseException) -> bool:
+    """Whether an error itself is an answer that is none: a status, nothing at all, or a page without JSON."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return isinstance(error, (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL, json.JSONDecodeError))
 
 
 def status_of(error: BaseException | None) -> int | None:
