@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -22,9 +23,18 @@ def configurations(run: RunFiles) -> dict[str, str]:
     """Path in the repository → name for `load_dataset`: the format, after its arm where there are several.
 
     Raises:
-        UserError: two files would have one name.
+        UserError: two files would have one name, or a path that would not be read as one.
     """
     found = {entry.file.path: _name(run, arm, entry) for arm in run.arms for entry in arm.formats}
+    for path in found:
+        # `datasets` reads paths as patterns, and names folders after configurations.
+        if not re.fullmatch(r"[A-Za-z0-9_./-]+", path):
+            raise UserError(
+                path,
+                "a path with marks that mean something in a pattern",
+                "letters, digits, '_', '-' and '.' in the names of steps and files",
+                "rename the step, or give your own format another filename",
+            )
     twice = [name for name, count in Counter(found.values()).items() if count > 1]
     if twice:
         raise UserError(
