@@ -162,7 +162,7 @@ def _models(run: RunFiles) -> Iterator[str]:
             [(m.name, m.source, m.model, m.tokenizer, m.parent or "") for m in run.models],
         )
     yield table(
-        ("step", "alpha", "n", "policy", "teacher"),
+        ("step", "alpha", "n", "drawn by", "mixed with"),
         [(a.arm.step, a.arm.alpha, a.arm.n, ", ".join(a.models), ", ".join(a.teachers)) for a in run.arms],
     )
     known = {model.model for model in run.models}
