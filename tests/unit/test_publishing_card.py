@@ -168,11 +168,15 @@ def test_images_are_told(run):
 
 def test_options_without_secrets_and_folders(run):
     shard = run.results / "prompts/train/00000-of-00001.jsonl"
-    scorer = '{"api_key": "sk-1", "model": "/srv/models/judge", "max_tokens": 5, "base": "org/name"}'
+    scorer = (
+        '{"api_key": "sk-1", "model": "/srv/judge", "max_tokens": 5, "base": "a/b", "base_url": "http://n7"}'
+    )
     run.record(shard, "score", "score.py", f"--scorers 'judge={scorer}' --attempts /tmp/x")
     found = options(read_run(run.results, (POLICY,), ()).prompts)
     assert found == {
-        "scorers": ('judge={"api_key": "…", "model": "judge", "max_tokens": 5, "base": "org/name"}',)
+        "scorers": (
+            'judge={"api_key": "…", "model": "judge", "max_tokens": 5, "base": "a/b", "base_url": "…"}',
+        )
     }
 
 

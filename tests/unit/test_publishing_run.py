@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import finished_run
 import orjson
@@ -10,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winnow import formats, jsonl
+from winnow import jsonl
 from winnow.arms import Arm
 from winnow.errors import UserError
-from winnow.formats import files
 from winnow.publishing.job_records import JobRecords, parse_command, record_name
 from winnow.publishing.run_files import find_arms, public_name, read_run
 from winnow.publishing.totals import contradictions
@@ -93,7 +93,7 @@ DATA, SELECTED = "training_data/step-460/policy/n-4", "selected/step-460/policy/
         (f"{DATA}/messages.jsonl", cut_end, "its end is missing"),
         (f"{DATA}/sharegpt.json", drop_last, "its end is missing"),
         (f"{DATA}/sharegpt.json", exchange, "row 1: its completion is not the one"),
-        (f"{SELECTED}/accepted.jsonl", drop_last, "5 rows.*6, which statistics.json"),
+        (f"{SELECTED}/accepted.jsonl", drop_last, "5 completions.*6, which statistics.json"),
         (f"{SELECTED}/accepted.jsonl", exchange, "it was made of another"),
         (f"{SELECTED}/ledger.jsonl", drop_last, "'rejected: did not pass'.*as statistics.json says"),
         (f"{SELECTED}/ledger.jsonl", tear, "torn line"),
@@ -151,21 +151,76 @@ def test_an_arm_that_accepted_nothing(tmp_path):
         read(run)
 
 
-def test_pairs_count_once(run):
-    """Both members of a pair are accepted; a row of training data holds the chosen one."""
+class Rows:
+    """A format whose rows are what is selected, as lists of texts."""
+
+    filename = "rows.jsonl"
+
+    def __init__(self, takes, holds):
+        self.takes, self.holds = takes, holds
+
+    def from_row(self, row):
+        if self.takes == "pairs":
+            both = [SimpleNamespace(completion=text, images=row.get("images")) for text in row["texts"]]
+            return SimpleNamespace(chosen=both[0], rejected=both[1])
+        if self.takes == "prompts":
+            return SimpleNamespace(completions=row["texts"], images=None)
+        return SimpleNamespace(completion=row["texts"][0], images=None)
+
+
+@pytest.fixture
+def pairs(run, monkeypatch):
+    """Three pairs of two prompts, one completion chosen twice; each kind of format reads rows of texts."""
     path = run.results / SELECTED / "accepted.jsonl"
-    rows = list(jsonl.rows(path))
+    first, second, third, fourth, fifth, _ = jsonl.rows(path)
+    places = ((first, second, "p0"), (first, third, "p0"), (fourth, fifth, "p2"))
     with jsonl.writer(path) as write:
-        for number, row in enumerate(rows):
-            write({**row, "pair": number // 2, "role": "rejected" if number % 2 else "chosen"})
-    run.record(run.results / DATA / "messages.jsonl", "export", "export.py", "--formats messages")
-    kept = [
-        c
-        for i, c in enumerate(files.read(run.results / DATA / "messages.jsonl", formats.find("messages")))
-        if i % 2 == 0
-    ]
-    files.write(run.results / DATA / "messages.jsonl", formats.find("messages"), kept)
-    assert read(run, names=["messages"]).arms[0].formats[0].rows == 3
+        for number, (chosen, rejected, prompt) in enumerate(places):
+            for role, row in (("chosen", chosen), ("rejected", rejected)):
+                write({**row, "prompt_id": prompt, "pair": number, "role": role})
+    outcomes = {"accepted: best_worst": 5, "rejected: did not pass": 43}
+    totals = {
+        **jsonl.read_json(run.results / SELECTED / "statistics.json"),
+        "accepted": 5, "eligible": 5, "yield": 5 / 48, "prompts_with_accepted": 2, "outcomes": outcomes,
+    }  # fmt: skip
+    jsonl.write_json(run.results / SELECTED / "statistics.json", totals)
+    with jsonl.writer(run.results / SELECTED / "ledger.jsonl") as enter:
+        for number in range(48):
+            outcome = ("accepted", "best_worst") if number < 5 else ("rejected", "did not pass")
+            enter({"id": str(number), "outcome": outcome[0], "reason": outcome[1]})
+    texts = [row["text"] for row in (first, second, third, fourth, fifth)]
+
+    def published(takes, rows, holds=("completion", "completions", "chosen")):
+        monkeypatch.setattr("winnow.formats.find_all", lambda names: [Rows(takes, holds)])
+        with jsonl.writer(run.results / DATA / "rows.jsonl") as write:
+            for row in rows:
+                write({"texts": row})
+        return read(run, names=["rows"]).arms[0].formats[0].rows
+
+    return texts, published
+
+
+def test_rows_of_pairs_prompts_and_single_completions(pairs):
+    (a, b, c, d, e), published = pairs
+    assert published("pairs", [[a, b], [a, c], [d, e]]) == 3
+    assert published("chosen", [[a], [d]]) == 2, "chosen in two pairs, trained on once"
+    assert published("prompts", [[a], [d]]) == 2
+    assert published("all", [["x"]] * 48) == 48
+    assert published("chosen", [["answer only"]] * 2, holds=("answer",)) == 2
+
+
+@pytest.mark.parametrize("takes", ["pairs", "chosen", "prompts", "all"])
+def test_a_row_too_few_of_each_kind(pairs, takes):
+    (a, b, c, *_), published = pairs
+    rows = {"pairs": [[a, b], [a, c]], "chosen": [[a]], "prompts": [[a]], "all": [["x"]] * 47}
+    with pytest.raises(UserError, match=f"{len(rows[takes])} rows"):
+        published(takes, rows[takes])
+
+
+def test_members_of_a_pair_exchanged(pairs):
+    (a, b, c, d, e), published = pairs
+    with pytest.raises(UserError, match="row 3: its completion is not the one"):
+        published("pairs", [[a, b], [a, c], [e, d]])
 
 
 def test_parquet_is_counted(run, monkeypatch):
@@ -174,6 +229,7 @@ def test_parquet_is_counted(run, monkeypatch):
 
     class Parquet:
         filename = "verl.parquet"
+        takes = "prompts"
 
     monkeypatch.setattr("winnow.formats.find_all", lambda names: [Parquet()])
     table = pyarrow.table({"prompt": ["a"] * 6, "images": [["x.png"]] * 6})
@@ -182,6 +238,9 @@ def test_parquet_is_counted(run, monkeypatch):
     assert [(f.name, f.rows) for f in found.formats] == [("verl", 6)] and found.images
     pyarrow.parquet.write_table(table.slice(0, 5), run.results / DATA / "verl.parquet")
     with pytest.raises(UserError, match="5 rows"):
+        read(run, names=["parquet"])
+    (run.results / DATA / "verl.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(UserError, match="no table"):
         read(run, names=["parquet"])
 
 

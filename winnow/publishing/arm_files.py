@@ -12,7 +12,8 @@ from winnow.arms import Arm
 from winnow.errors import UserError
 from winnow.formats.format import Format
 from winnow.layout import Layout
-from winnow.publishing.exported_rows import MEND, check_totals, count, verify
+from winnow.publishing.accepted import check_totals, count
+from winnow.publishing.exported_rows import MEND, verify
 from winnow.publishing.job_records import JobRecord, JobRecords
 from winnow.publishing.published_file import PublishedFile
 from winnow.publishing.totals import check_ledger, read_totals
@@ -93,10 +94,10 @@ def read_arm(layout: Layout, arm: Arm, names: Sequence[str], records: JobRecords
         path = folder / fmt.filename
         _check_whole(path, records)
         _check_source(path, accepted, records)
-        rows, shown = verify(path, fmt, accepted, counts.chosen)
-        images = images or shown
+        rows = verify(path, fmt, accepted, counts, totals["completions"])
+        images = images or rows.images
         file = PublishedFile.of_file(f"training_data/{arm.path}/{fmt.filename}", path)
-        kept.append(FormatFile(Path(fmt.filename).stem, file, rows))
+        kept.append(FormatFile(Path(fmt.filename).stem, file, rows.count))
     return ArmFiles(
         arm,
         totals,
@@ -137,13 +138,14 @@ def _check_source(path: Path, accepted: Path, records: JobRecords) -> None:
 def _records(layout: Layout, arm: Arm, records: JobRecords) -> dict[str, JobRecord]:
     """The jobs behind an arm; of those that work on blocks, the one of the first block."""
     paths = {
-        "generate": next(iter(sorted(Path(layout.completions(arm)).glob("*.block-0.jsonl"))), None),
-        "score": next(iter(sorted(Path(layout.scored(arm)).glob("*.block-0.jsonl"))), None),
-        "select": Path(layout.selected(arm, "accepted.jsonl")),
-        "export": next(iter(sorted(Path(layout.training_data(arm, "")).glob("*.json*"))), None),
+        "generate": Path(layout.completions(arm)).glob("*.block-0.jsonl"),
+        "score": Path(layout.scored(arm)).glob("*.block-0.jsonl"),
+        "select": [Path(layout.selected(arm, "accepted.jsonl"))],
+        "export": Path(layout.training_data(arm, "")).glob("*"),
     }
-    found = {stage: records.of(path) for stage, path in paths.items() if path is not None}
-    return {stage: record for stage, record in found.items() if record is not None}
+    found = {stage: (records.of(path) for path in sorted(given)) for stage, given in paths.items()}
+    first = {stage: next(filter(None, given), None) for stage, given in found.items()}
+    return {stage: record for stage, record in first.items() if record is not None}
 
 
 def _formats(folder: Path, names: Sequence[str], export: JobRecord | None) -> list[Format]:

@@ -109,8 +109,9 @@ def _files(run: RunFiles) -> Iterator[str]:
         ],
     )
     yield (
-        "The formats of an arm hold the same selection, a row for each example. `selected/` has the "
-        "statistics of each arm, `winnow.json` the facts of this card for a program."
+        "The files of an arm are made of the same selection; a row is a completion, a pair or a prompt, by "
+        "its format. `selected/` has the statistics of each arm, `winnow.json` the facts of this card for a "
+        "program."
     )
     if any(arm.images for arm in run.arms):
         yield (

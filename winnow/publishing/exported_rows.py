@@ -3,115 +3,80 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from winnow import jsonl
 from winnow.errors import UserError
 from winnow.formats import files
-from winnow.formats.format import Conversation, Format
+from winnow.formats.format import Format
+from winnow.publishing.accepted import Accepted, texts
 
 MEND = "run the pipeline to its end, so that export.py writes and verifies this file again; then publish"
+PARQUET = ".parquet"
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """What accepted.jsonl has: rows, those of them that are exported, their prompts, their models."""
+class Rows:
+    """How many rows a file has, and whether any names images."""
 
-    rows: int
-    chosen: int
-    prompts: int
-    models: tuple[str, ...]
-    teachers: tuple[str, ...]
+    count: int
+    images: bool
 
 
-def count(accepted: Path) -> Accepted:
-    """Read accepted.jsonl, in constant memory.
+def verify(path: Path, fmt: Format, accepted: Path, found: Accepted, completions: int) -> Rows:
+    """Count the rows of a file, and compare those that hold completions with what was selected.
 
-    Raises:
-        UserError: a row without what every completion has.
-    """
-    rows = chosen = prompts = 0
-    models, teachers = set(), set()
-    last = None
-    for number, row in jsonl.numbered(accepted):
-        missing = [key for key in ("prompt_id", "text", "model") if key not in row]
-        if missing:
-            raise UserError(
-                f"{accepted}, line {number}", f"no {missing[0]!r}", "a row as select.py writes it", MEND
-            )
-        rows += 1
-        chosen += is_chosen(row)
-        prompts += row["prompt_id"] != last
-        last = row["prompt_id"]
-        models.add(row["model"])
-        teachers.add(row.get("teacher"))
-    return Accepted(rows, chosen, prompts, tuple(sorted(models)), tuple(sorted(filter(None, teachers))))
-
-
-def is_chosen(row: Mapping[str, Any]) -> bool:
-    """Whether a row is trained towards: all but the rejected member of a pair."""
-    return bool(row.get("role", "chosen") == "chosen")
-
-
-def check_totals(accepted: Path, counts: Accepted, totals: Mapping[str, Any]) -> None:
-    """Compare the rows with the totals of the selection.
+    Args:
+        path: the file.
+        fmt: its format. `takes` says what a row is made of (a chosen completion, where it says nothing),
+            `holds` what of it reads back.
+        accepted: accepted.jsonl.
+        found: what that has.
+        completions: prompts × n, for formats of every completion.
 
     Raises:
-        UserError: they differ, or nothing was accepted.
+        UserError: a file that was cut, more or fewer rows, or one that holds another completion.
     """
-    pairs = (
-        (counts.rows, totals["accepted"], "rows", "accepted"),
-        (counts.prompts, totals["prompts_with_accepted"], "prompts", "prompts_with_accepted"),
-    )
-    for found, expected, what, key in pairs:
-        if found != expected:
-            raise UserError(
-                accepted,
-                f"{found} {what}",
-                f"{expected}, which statistics.json and the ledger have as {key!r}",
-                "run the pipeline again, so that select.py writes these files anew; then publish",
-            )
-    if counts.rows == 0:
-        raise UserError(accepted, "no completion was accepted", "something to publish", "publish another arm")
-
-
-def verify(path: Path, fmt: Format, accepted: Path, expected: int) -> tuple[int, bool]:
-    """Compare a file with the accepted completions, row by row.
-
-    Returns:
-        Its rows, and whether they name images.
-
-    Raises:
-        UserError: more or fewer rows than `expected`, or one that holds another completion.
-    """
-    if path.suffix == ".parquet":
-        rows, images = _parquet(path)
-    else:
+    takes = getattr(fmt, "takes", "chosen")
+    expected = {"pairs": found.pairs, "prompts": found.prompts, "all": completions}.get(takes, found.chosen)
+    if path.suffix != PARQUET:
         _check_end(path)
-        rows, images = 0, False
-        chosen = (row for row in jsonl.rows(accepted) if is_chosen(row))
-        for found, row in zip_longest(_read(path, fmt), chosen):
-            if found is None or row is None:
-                # One side is at its end: count on, for the message.
-                rows += found is not None
-                continue
-            rows += 1
-            if isinstance(found, Conversation):
-                images = images or bool(found.images)
-                if found.completion != row["text"]:
-                    raise UserError(
-                        f"{path}, row {rows}",
-                        "its completion is not the one that was selected",
-                        f"the text of completion {row.get('id')!r} in {accepted}",
-                        MEND,
-                    )
+    compared = takes != "all" and path.suffix != PARQUET and holds_completions(fmt)
+    selected = texts(accepted, takes) if compared else iter(())
+    rows, images = 0, False
+    for unit in _units(path, fmt):
+        rows += 1
+        images = images or _has_images(unit)
+        wanted = next(selected, None)
+        if wanted is not None and _texts_of(unit) != wanted[1]:
+            raise UserError(
+                f"{path}, row {rows}",
+                "its completion is not the one that was selected",
+                f"the text of {wanted[0]!r} in {accepted}",
+                MEND,
+            )
     if rows != expected:
-        raise UserError(path, f"{rows} rows", f"{expected}, as many as {accepted} has to export", MEND)
-    return rows, images
+        raise UserError(path, f"{rows} rows", f"{expected}, as many as {accepted} makes", MEND)
+    return Rows(rows, images)
+
+
+def holds_completions(fmt: Format) -> bool:
+    """Whether a format's rows give back completions as they are, not only an answer or a number."""
+    held = getattr(fmt, "holds", ("completion",))
+    return any(name.rpartition(".")[2] in ("completion", "completions", "chosen") for name in held)
+
+
+def _texts_of(unit: Any) -> list[str]:
+    """The completions of a row: of a pair both, of a prompt all."""
+    if hasattr(unit, "rejected"):
+        return [unit.chosen.completion, unit.rejected.completion]
+    return list(unit.completions) if hasattr(unit, "completions") else [unit.completion]
+
+
+def _has_images(unit: Any) -> bool:
+    return bool(getattr(getattr(unit, "chosen", unit), "images", None))
 
 
 def _check_end(path: Path) -> None:
@@ -123,21 +88,34 @@ def _check_end(path: Path) -> None:
         raise UserError(path, "its end is missing", "a whole file", MEND)
 
 
-def _read(path: Path, fmt: Format) -> Iterator[Any]:
-    """The rows as a trainer sees them.
+def _units(path: Path, fmt: Format) -> Iterator[Any]:
+    """The rows as a trainer sees them; of a table their image columns alone.
 
     Raises:
         UserError: a row that the format cannot read.
     """
+    if path.suffix == PARQUET:
+        yield from _table(path)
+        return
     try:
         yield from files.read(path, fmt)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            path, f"a row that is none of its format ({type(error).__name__}: {error})", "whole rows", MEND
-        ) from None
+        found = f"a row that is none of its format ({type(error).__name__}: {error})"
+        raise UserError(path, found, "whole rows", MEND) from None
 
 
-def _parquet(path: Path) -> tuple[int, bool]:
+@dataclass(frozen=True, slots=True)
+class _TableRow:
+    images: bool
+
+
+def _table(path: Path) -> Iterator[_TableRow]:
     # Only this format needs it.
-    described = importlib.import_module("pyarrow.parquet").ParquetFile(path)
-    return described.metadata.num_rows, "images" in described.schema_arrow.names
+    parquet = importlib.import_module("pyarrow.parquet")
+    try:
+        table = parquet.ParquetFile(path)
+    except importlib.import_module("pyarrow").ArrowInvalid as error:
+        raise UserError(path, f"no table ({error})", "a whole file", MEND) from None
+    images = "images" in table.schema_arrow.names
+    for _ in range(table.metadata.num_rows):
+        yield _TableRow(images)

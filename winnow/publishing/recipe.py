@@ -20,7 +20,7 @@ MACHINE = {
 """Flags that say where and how fast, or what a page is called: they change no row."""
 
 _FOLDERS = re.compile(r'"[/~][^"]*/([^"/]+)/?"')
-_SECRET = re.compile(r'(?i)("[^"]*(?:api_?key|password|secret|authorization|token)":\s*)"[^"]*"')
+_SECRET = re.compile(r'(?i)("[^"]*(?:api_?key|password|secret|authorization|token|base_?url)":\s*)"[^"]*"')
 
 
 def commands(run: RunFiles) -> dict[str, str]:
