@@ -1,85 +1,370 @@
-"""A hub of one data set on loopback: the endpoints that `datasets` uses when it streams."""
+"""A hub on the loopback interface: what `huggingface_hub` asks for when it pushes and reads a data set.
+
+It stores commits and large files as the hub does (by hash, a commit refused when its parent is not the head),
+remembers what it was asked, and misbehaves as it is told to.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
-import orjson
+TOKEN = "hf_of_the_tests"
+LARGE = 1_000
+"""Bytes from which a file is stored as a large one, by its SHA-256."""
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+Script = Callable[[str, str, int], int | None]
+"""From method, path, and how often it was asked before, to a status that is answered instead, or None."""
 
 
-@contextmanager
-def hub(name: str, files: Mapping[str, bytes]) -> Iterator[tuple[str, list[str]]]:
-    """The endpoint of a hub with one data set, and the requests that it was asked, as they come."""
-    asked: list[str] = []
+@dataclass
+class Entry:
+    """A file of a commit."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(f"{self.command} {self.path}")
-            path = urlsplit(self.path).path
-            file = path.removeprefix(f"/datasets/{name}/resolve/").partition("/")[2]
-            if path in (f"/api/datasets/{name}", f"/api/datasets/{name}/revision/{COMMIT}"):
-                self.tell(
-                    {"id": name, "sha": COMMIT, "siblings": [{"rfilename": f} for f in files], "tags": []}
+    content: bytes
+    large: bool
+
+    @property
+    def git_hash(self) -> str:
+        return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content).hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass
+class Commit:
+    """A commit of a branch."""
+
+    oid: str
+    message: str
+    files: dict[str, Entry]
+
+
+@dataclass
+class Repository:
+    """A data set repository: its branches, each a list of commits."""
+
+    private: bool
+    branches: dict[str, list[Commit]] = field(default_factory=dict)
+
+    def find(self, revision: str) -> Commit | None:
+        if revision in self.branches:
+            return self.branches[revision][-1]
+        commits = [commit for branch in self.branches.values() for commit in branch]
+        return next((commit for commit in commits if commit.oid == revision), None)
+
+    def add(self, branch: str, message: str, files: dict[str, Entry]) -> Commit:
+        history = self.branches.setdefault(branch, [])
+        oid = hashlib.sha1(f"{branch} {len(history)} {message} {sorted(files)}".encode()).hexdigest()
+        history.append(Commit(oid, message, files))
+        return history[-1]
+
+
+class HubServer:
+    """Listens while it is entered.
+
+    Attributes:
+        repositories: by name.
+        objects: large files that arrived, by SHA-256.
+        requests: (method, path) as they came.
+        tokens: authorization headers that came with requests to the hub itself.
+        held: paths whose upload waits until `release` is set.
+    """
+
+    def __init__(self, script: Script = lambda method, path, before: None) -> None:
+        self.script = script
+        self.repositories: dict[str, Repository] = {}
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.tokens: set[str] = set()
+        self.held: set[str] = set()
+        self.waiting = threading.Event()
+        self.release = threading.Event()
+        self.before_commit: Callable[[], None] = lambda: None
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        hub = self
+
+        class Bound(Handler):
+            server_hub = hub
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def create(self, name: str, private: bool = True, files: dict[str, bytes] | None = None) -> Repository:
+        """A repository as the hub makes it, with a first commit."""
+        repository = self.repositories[name] = Repository(private)
+        content = {".gitattributes": b"*.parquet filter=lfs\n", **(files or {})}
+        repository.add("main", "initial commit", {path: Entry(data, False) for path, data in content.items()})
+        return repository
+
+    def head(self, name: str, branch: str = "main") -> Commit:
+        return self.repositories[name].branches[branch][-1]
+
+    def count(self, method: str, part: str) -> int:
+        """Requests of a method whose path has a part."""
+        return sum(m == method and part in path for m, path in self.requests)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    # An answer in one piece, at once: in two, the second waits for the other side's delayed acknowledgement.
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server_hub: HubServer
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing: the tests read `requests`."""
+
+    def handle_all(self) -> None:
+        """Read the request whole, then answer it, or misbehave."""
+        hub = self.server_hub
+        body = self.body()
+        path = unquote(urlsplit(self.path).path)
+        with hub.lock:
+            before = hub.asked[self.command, path]
+            hub.asked[self.command, path] += 1
+            hub.requests.append((self.command, path))
+        status = hub.script(self.command, path, before)
+        if status is not None:
+            self.answer(status, {"error": f"fault {status}"})
+            return
+        if not path.startswith("/lfs/"):
+            given = self.headers.get("authorization", "")
+            hub.tokens.add(given)
+            if given != f"Bearer {TOKEN}":
+                self.answer(
+                    401,
+                    {"error": "Invalid credentials in Authorization header"},
+                    {"X-Error-Message": "Invalid credentials in Authorization header"},
                 )
-            elif path.startswith(f"/api/datasets/{name}/tree/{COMMIT}"):
-                self.tell([entry(file) for file in files])
-            elif file in files:
-                self.send(files[file])
+                return
+        for method, pattern, action in ROUTES:
+            match = re.fullmatch(pattern, path)
+            if match and self.command in method:
+                action(self, body, *match.groups())
+                return
+        self.answer(404, {"error": f"no such page: {path}"})
+
+    do_GET = do_POST = do_PUT = do_HEAD = handle_all  # noqa: N815
+
+    def body(self) -> bytes:
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def repository(self, name: str) -> Repository | None:
+        found = self.server_hub.repositories.get(name)
+        if found is None:
+            # As the hub says it: a private repository and none at all look the same.
+            self.answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+        return found
+
+    def commit_of(self, name: str, revision: str) -> Commit | None:
+        repository = self.repository(name)
+        if repository is None:
+            return None
+        found = repository.find(revision)
+        if found is None:
+            self.answer(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
+        return found
+
+    def whoami(self, body: bytes) -> None:
+        self.answer(200, {"type": "user", "name": "someone", "orgs": [], "auth": {}})
+
+    def create(self, body: bytes) -> None:
+        asked = json.loads(body)
+        name = f"{asked['organization']}/{asked['name']}"
+        assert asked["type"] == "dataset"
+        if name in self.server_hub.repositories:
+            self.answer(409, {"error": "You already created this dataset repo", "url": self.url(name)})
+            return
+        self.server_hub.create(name, asked.get("visibility") == "private" or asked.get("private") is True)
+        self.answer(200, {"url": self.url(name), "name": name, "id": name})
+
+    def url(self, name: str) -> str:
+        return f"{self.server_hub.endpoint}/datasets/{name}"
+
+    def info(self, body: bytes, name: str, revision: str | None = None) -> None:
+        commit = self.commit_of(name, revision or "main")
+        if commit is not None:
+            files = [{"rfilename": path} for path in sorted(commit.files)]
+            private = self.server_hub.repositories[name].private
+            said = {"id": name, "sha": commit.oid, "private": private, "siblings": files, "tags": []}
+            self.answer(200, said)
+
+    def branch(self, body: bytes, name: str, branch: str) -> None:
+        repository = self.repository(name)
+        if repository is not None:
+            repository.branches[branch] = list(repository.branches["main"])
+            self.answer(200, {})
+
+    def tree(self, body: bytes, name: str, revision: str, below: str | None = None) -> None:
+        commit = self.commit_of(name, revision)
+        if commit is None:
+            return
+        recursive = "recursive=true" in urlsplit(self.path).query.lower()
+        start = f"{below}/" if below else ""
+        found: dict[str, Any] = {}
+        for path in sorted(p for p in commit.files if p.startswith(start)):
+            parts = path.removeprefix(start).split("/")
+            for depth in range(1, len(parts)):
+                folder = start + "/".join(parts[:depth])
+                if recursive or depth == 1:
+                    found[folder] = {"type": "directory", "path": folder, "size": 0, "oid": "0" * 40}
+            if recursive or len(parts) == 1:
+                found[path] = described(path, commit.files[path])
+        self.answer(200, list(found.values()))
+
+    def paths_info(self, body: bytes, name: str, revision: str) -> None:
+        commit = self.commit_of(name, revision)
+        if commit is not None:
+            asked = json.loads(body)["paths"]
+            told = [described(path, commit.files[path]) for path in asked if path in commit.files]
+            told += [
+                {"type": "directory", "path": path, "size": 0, "oid": "0" * 40}
+                for path in asked
+                if path and any(p.startswith(f"{path}/") for p in commit.files)
+            ]
+            self.answer(200, told)
+
+    def validate(self, body: bytes) -> None:
+        content = json.loads(body)["content"]
+        wrong = [{"message": '"license" must be one of the known'}] if "license: nonsense" in content else []
+        self.answer(400 if wrong else 200, {"errors": wrong, "warnings": []})
+
+    def preupload(self, body: bytes, name: str, revision: str) -> None:
+        commit = self.commit_of(name, revision)
+        if commit is None:
+            return
+        told = []
+        for file in json.loads(body)["files"]:
+            entry = commit.files.get(file["path"])
+            mode = "lfs" if file["size"] >= LARGE and file["path"] != "README.md" else "regular"
+            there = entry and (entry.sha256 if entry.large else entry.git_hash)
+            told.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": there})
+        self.answer(200, {"files": told})
+
+    def batch(self, body: bytes, name: str) -> None:
+        told = []
+        for entry in json.loads(body)["objects"]:
+            if entry["oid"] not in self.server_hub.objects:
+                href = f"{self.server_hub.endpoint}/lfs/{entry['oid']}"
+                told.append({**entry, "actions": {"upload": {"href": href}}})
             else:
-                self.missing("EntryNotFound" if f"/{name}/" in path else "RepoNotFound")
+                told.append(entry)
+        self.answer(200, {"transfer": "basic", "objects": told})
 
-        do_HEAD = do_GET  # noqa: N815 (the name that http.server calls)
+    def upload(self, body: bytes, oid: str) -> None:
+        hub = self.server_hub
+        if oid in hub.held:
+            hub.waiting.set()
+            hub.release.wait()
+            return
+        assert hashlib.sha256(body).hexdigest() == oid
+        hub.objects[oid] = body
+        self.answer(200, b"")
 
-        def missing(self, what: str) -> None:
-            self.send_response(404)
-            self.send_header("X-Error-Code", what)
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def commit(self, body: bytes, name: str, branch: str) -> None:
+        hub = self.server_hub
+        hub.before_commit()
+        with hub.lock:
+            head = self.commit_of(name, branch)
+            if head is None:
+                return
+            lines = [json.loads(line) for line in body.splitlines()]
+            header = lines[0]["value"]
+            if header.get("parentCommit", head.oid) != head.oid:
+                self.answer(412, {"error": "A commit has happened since. Please refresh and try again."})
+                return
+            files = dict(head.files)
+            for line in lines[1:]:
+                kind, value = line["key"], line["value"]
+                if kind == "file":
+                    files[value["path"]] = Entry(base64.b64decode(value["content"]), False)
+                elif kind == "lfsFile":
+                    files[value["path"]] = Entry(hub.objects[value["oid"]], True)
+                else:
+                    assert kind == "deletedFile"
+                    del files[value["path"]]
+            made = hub.repositories[name].add(branch, header["summary"], files)
+        url = f"{self.url(name)}/commit/{made.oid}"
+        self.answer(200, {"commitUrl": url, "commitOid": made.oid, "success": True})
 
-        def tell(self, answer: object) -> None:
-            self.send(orjson.dumps(answer), "application/json")
+    def resolve(self, body: bytes, name: str, revision: str, path: str) -> None:
+        commit = self.commit_of(name, revision)
+        if commit is None:
+            return
+        entry = commit.files.get(path)
+        if entry is None:
+            self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit.oid})
+            return
+        etag = entry.sha256 if entry.large else entry.git_hash
+        self.answer(200, entry.content, {"ETag": f'"{etag}"', "X-Repo-Commit": commit.oid})
 
-        def send(self, content: bytes, kind: str = "application/octet-stream") -> None:
-            size, part = len(content), self.headers.get("Range")
-            first, last = 0, size - 1
-            if part:
-                start, _, stop = part.removeprefix("bytes=").partition("-")
-                first, last = int(start), min(int(stop or last), last)
-            self.send_response(206 if part else 200)
-            for key, value in {
-                "Content-Type": kind,
-                "Content-Length": str(last + 1 - first),
-                "Content-Range": f"bytes {first}-{last}/{size}",
-                "Accept-Ranges": "bytes",
-                "ETag": f'"{hashlib.sha1(content).hexdigest()}"',
-                "X-Repo-Commit": COMMIT,
-            }.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content[first : last + 1])
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+def described(path: str, entry: Entry) -> dict[str, Any]:
+    """A file as the tree lists it."""
+    size = len(entry.content)
+    large = {"oid": entry.sha256, "size": size, "pointerSize": 130}
+    told = {"type": "file", "path": path, "size": size, "oid": entry.git_hash}
+    return {**told, "lfs": large} if entry.large else told
 
-    def entry(file: str) -> dict[str, object]:
-        content = files[file]
-        return {"type": "file", "path": file, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+NAME = r"([^/]+/[^/]+)"
+ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
+    ("GET", r"/api/whoami-v2", Handler.whoami),
+    ("POST", r"/api/repos/create", Handler.create),
+    ("POST", r"/api/validate-yaml", Handler.validate),
+    ("GET", rf"/api/datasets/{NAME}", Handler.info),
+    ("GET", rf"/api/datasets/{NAME}/revision/(.+)", Handler.info),
+    ("POST", rf"/api/datasets/{NAME}/branch/(.+)", Handler.branch),
+    ("GET", rf"/api/datasets/{NAME}/tree/([^/]+)", Handler.tree),
+    ("GET", rf"/api/datasets/{NAME}/tree/([^/]+)/(.+)", Handler.tree),
+    ("POST", rf"/api/datasets/{NAME}/paths-info/(.+)", Handler.paths_info),
+    ("POST", rf"/api/datasets/{NAME}/preupload/(.+)", Handler.preupload),
+    ("POST", rf"/datasets/{NAME}\.git/info/lfs/objects/batch", Handler.batch),
+    ("PUT", r"/lfs/([0-9a-f]{64})", Handler.upload),
+    ("POST", rf"/api/datasets/{NAME}/commit/(.+)", Handler.commit),
+    ("GETHEAD", rf"/datasets/{NAME}/resolve/([^/]+)/(.+)", Handler.resolve),
+)  # fmt: skip

@@ -14,6 +14,7 @@ LIGHT = (
     "score",
     "select",
     "export",
+    "publish",
     "diagnose",
     "evaluate",
     "summarize",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hub_server import hub
+from reading_hub import hub
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_adapters import png, refused

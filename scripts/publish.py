@@ -1,0 +1,80 @@
+#!/usr/bin/env python
+"""Push an arm's training data to the Hugging Face hub: one commit, private unless asked otherwise.
+
+    scripts/publish.py --results results/arithmetic --step 460 --alpha kl_symmetry --n 8 \\
+        --repo_id user/name --license apache-2.0 --dry_run
+
+shows what would go, without any network. The same without --dry_run sends it, with the token of the
+environment variable HF_TOKEN. --all publishes every arm, each as configurations of its own. What goes is
+the training data, the statistics of the selection, a data card made of the run's files (README.md), and
+its facts for programs (winnow.json).
+
+Refused: files that are being written, that do not hold what was selected, or whose ledger does not add up;
+a repository that holds something else, unless --update is given. Killed or failed, run it again: large files
+that arrived are not sent again, and what is there already makes no commit. HF_ENDPOINT names another hub.
+"""
+
+import os
+import sys
+
+# Import from the checkout, not from this folder: select.py here would stand in for Python's own.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import argparse
+import logging
+from pathlib import Path
+
+from winnow.command_line import parser, positive_int, run
+from winnow.publishing.contents import contents, refuse_token
+from winnow.publishing.preview import preview
+from winnow.publishing.push import Target, push
+from winnow.publishing.request import check_license, check_repo_id, connect, endpoint, token
+from winnow.publishing.run_files import find_arms, read_run
+
+log = logging.getLogger("publish")
+
+
+def flags() -> argparse.ArgumentParser:
+    p = parser(__doc__)
+    p.add_argument("--results", required=True, type=Path, help="results/<run>")
+    p.add_argument("--step", help="of the arm; not needed where there is one")
+    p.add_argument("--alpha", help="of the arm; not needed where there is one")
+    p.add_argument("--n", type=positive_int, help="of the arm; not needed where there is one")
+    p.add_argument("--all", action="store_true", help="every arm that step, alpha and n leave")
+    p.add_argument("--repo_id", required=True, help="user/name or organization/name on the hub")
+    p.add_argument("--formats", nargs="+", default=[], help="of the training data; all that were exported")
+    p.add_argument(
+        "--license", help="as the hub names it, such as apache-2.0; the card has none if not given"
+    )
+    p.add_argument("--public", action="store_true", help="make the repository public; private if not given")
+    p.add_argument("--revision", default="main", help="the branch; made if it is missing")
+    p.add_argument("--update", action="store_true", help="replace what an earlier push left there")
+    p.add_argument("--commit_message", help="of the one commit; names run and arms if not given")
+    p.add_argument("--dry_run", action="store_true", help="show what would go; no network, no token")
+    return p
+
+
+def main(arguments: argparse.Namespace) -> None:
+    check_repo_id(arguments.repo_id)
+    check_license(arguments.license)
+    # Asked for first: reading a large run takes a while.
+    secret = None if arguments.dry_run else token()
+    arms = find_arms(arguments.results, arguments.step, arguments.alpha, arguments.n, arguments.all)
+    found = read_run(arguments.results, arms, arguments.formats)
+    files = contents(found, arguments.repo_id, arguments.revision, arguments.license)
+    message = arguments.commit_message or f"{found.name}: {', '.join(arm.path for arm in arms)}"
+    target = Target(arguments.repo_id, arguments.revision, arguments.public, arguments.update, message)
+    if secret is None:
+        print(preview(target, files, endpoint()))
+        return
+    refuse_token(files, secret)
+    pushed = push(connect(secret), target, files)
+    address = f"{endpoint()}/datasets/{arguments.repo_id}/tree/{pushed.commit}"
+    if pushed.made:
+        log.info("one commit, %d files written, %d removed: %s", pushed.added, pushed.removed, address)
+    else:
+        log.info("nothing to do: the repository holds these files already: %s", address)
+
+
+if __name__ == "__main__":
+    run(main, flags())

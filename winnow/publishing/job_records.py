@@ -1,0 +1,109 @@
+"""What Snakemake recorded of the jobs that made a run: their commands, and what they read.
+
+Snakemake keeps a JSON file for each output below ``.snakemake/metadata``, named by the output's path in
+URL-safe base64, cut into folders where the name would be too long for the file system.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """The job that made a file.
+
+    Attributes:
+        rule: its rule.
+        program: the name of its program, such as ``select.py``.
+        options: the program's flags without their dashes → their values; a switch has none.
+        checksums: SHA-256 of the inputs, by path; Snakemake leaves large ones out.
+    """
+
+    rule: str
+    program: str
+    options: Mapping[str, tuple[str, ...]]
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def first(self, name: str) -> str | None:
+        """The first value of a flag, or None."""
+        return next(iter(self.options.get(name, ())), None)
+
+
+class JobRecords:
+    """The records that belong to a results folder, if there are any.
+
+    Args:
+        results: ``results/<run>``; Snakemake's folder is looked for above it.
+    """
+
+    def __init__(self, results: Path) -> None:
+        absolute = results.resolve()
+        self._home = next((p for p in absolute.parents if (p / ".snakemake" / "metadata").is_dir()), None)
+
+    def of(self, path: Path) -> JobRecord | None:
+        """The record of the job that made a file; None where none was kept."""
+        for place in self._places("metadata", path):
+            try:
+                content = orjson.loads(place.read_bytes())
+            except (OSError, orjson.JSONDecodeError):
+                continue
+            program, options = parse_command(content.get("shellcmd") or "")
+            checksums = {
+                name: value.removeprefix("sha256:")
+                for name, value in (content.get("input_checksums") or {}).items()
+                if isinstance(value, str) and value.startswith("sha256:")
+            }
+            return JobRecord(content.get("rule") or "", program, options, checksums)
+        return None
+
+    def interrupted(self, path: Path) -> bool:
+        """Whether the job that writes a file runs now, or was killed while it did."""
+        return any(place.exists() for place in self._places("incomplete", path))
+
+    def _places(self, kind: str, path: Path) -> Iterable[Path]:
+        """Where the record may lie: paths stand in the DAG relative to the working directory, or absolute."""
+        if self._home is None:
+            return []
+        absolute = path.resolve()
+        names = [os.path.relpath(absolute, self._home), str(absolute)]
+        return [self._home / ".snakemake" / kind / record_name(name) for name in names]
+
+
+def record_name(path: str, longest: int = 255) -> Path:
+    """The name of Snakemake's record of an output, in folders ``@…`` where it is too long for one name."""
+    encoded = urlsafe_b64encode(path.encode()).decode()
+    parts = [encoded[i : i + longest - 1] for i in range(0, len(encoded), longest - 1)]
+    return Path(*[f"@{part}" for part in parts[:-1]], parts[-1])
+
+
+def parse_command(command: str) -> tuple[str, dict[str, tuple[str, ...]]]:
+    """The program of a recorded shell command, and its flags with their values, in order.
+
+    ``--name=value``, ``--name value value`` and a repeated flag all add values to their name.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return "", {}
+    start = next((i for i, word in enumerate(words) if word.endswith(".py")), None)
+    if start is None:
+        return "", {}
+    options: dict[str, tuple[str, ...]] = {}
+    name: str | None = None
+    for word in words[start + 1 :]:
+        if word in (">", "2>&1", "|", "&&", ";"):
+            break
+        if word.startswith("--") and len(word) > 2:
+            name, equals, value = word[2:].partition("=")
+            options[name] = options.get(name, ()) + ((value,) if equals else ())
+        elif name is not None:
+            options[name] += (word,)
+    return Path(words[start]).name, options
