@@ -23,6 +23,7 @@ from pathlib import Path
 from winnow import formats, scoring
 from winnow.command_line import parser, positive_int, run
 from winnow.formats import files
+from winnow.selection.nothing_kept import require_accepted
 from winnow.shards import read_prompts, shard_files
 
 log = logging.getLogger("export")
@@ -46,6 +47,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     scorers = scoring.parse(arguments.scorers)
+    require_accepted(arguments.accepted)
     for fmt in formats.find_all(arguments.formats):
         final = arguments.output_dir / fmt.filename
         # Verified under another name: a file with its final name has passed.

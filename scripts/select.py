@@ -34,7 +34,8 @@ from winnow.selection import flags as rule_flags
 from winnow.selection.decision import ACCEPTED, REJECTED, Decision
 from winnow.selection.examples import budgeted
 from winnow.selection.groups import Group, read_groups
-from winnow.selection.ledger import Ledger, as_text, taken
+from winnow.selection.ledger import Ledger, as_text
+from winnow.selection.nothing_kept import taken
 from winnow.selection.selector import Selector
 from winnow.shards import block_files, shard_files
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.errors import UserError
-from winnow.selection.decision import ACCEPTED, NOT_DRAWN, OVER_BUDGET, REFUSED, REJECTED, Decision
+from winnow.selection.decision import ACCEPTED, NOT_DRAWN, OVER_BUDGET, REFUSED, Decision
 
 
 @dataclass
@@ -92,14 +92,6 @@ def as_text(statistics: dict[str, Any]) -> str:
     width = max(map(len, statistics["outcomes"]), default=0)
     lines += [f"  {reason:<{width}} {count:>10,}" for reason, count in statistics["outcomes"].items()]
     return "\n".join(lines) + "\n"
-
-
-def taken(statistics: dict[str, Any]) -> str:
-    """Which reason took how many, the most first: for a selection that kept nothing."""
-    lost = {k: v for k, v in statistics["outcomes"].items() if not k.startswith(f"{ACCEPTED}: ")}
-    width = max(map(len, lost), default=0)
-    ranked = sorted(lost.items(), key=lambda entry: -entry[1])
-    return "\n".join(f"  {reason.removeprefix(f'{REJECTED}: '):<{width}} {n:>10,}" for reason, n in ranked)
 
 
 def _pairs(statistics: dict[str, Any]) -> list[str]:
