@@ -20,6 +20,7 @@ LIGHT = (
     "manifest",
     "generate",
     "train",
+    "trace",
 )
 
 

@@ -33,7 +33,11 @@ def require_accepted(accepted: str | Path) -> None:
 
 def taken(statistics: dict[str, Any]) -> str:
     """Which reason took how many, the most first: for a selection that kept nothing."""
-    lost = {k: v for k, v in statistics["outcomes"].items() if not k.startswith(f"{ACCEPTED}: ")}
+    lost = {
+        key.removeprefix(f"{REJECTED}: "): count
+        for key, count in statistics["outcomes"].items()
+        if not key.startswith(f"{ACCEPTED}: ")
+    }
     width = max(map(len, lost), default=0)
     ranked = sorted(lost.items(), key=lambda entry: -entry[1])
-    return "\n".join(f"  {reason.removeprefix(f'{REJECTED}: '):<{width}} {n:>10,}" for reason, n in ranked)
+    return "\n".join(f"  {reason:<{width}} {count:>10,}" for reason, count in ranked)
