@@ -9,8 +9,9 @@ from typing import Any
 from winnow.scoring.answers import normalize, parse_number
 from winnow.scoring.score import Measure
 
-UNSTATED = ("", "no answer found")
-"""Details of a score whose completion states no answer."""
+UNSTATED = ("", "no answer found", "no match")
+UNREADABLE = "not mathematics: "
+"""What scorers say of a completion that states no answer, or begin to say of one that they cannot read."""
 
 
 def answer_class(score: Mapping[str, Any], kind: Measure) -> Hashable | None:
@@ -20,7 +21,7 @@ def answer_class(score: Mapping[str, Any], kind: Measure) -> Hashable | None:
     answers are numbers, the number: "3.50" and "$3.5" are one answer, and so are "7" and "7 dB".
     """
     detail = score["detail"]
-    if score["value"] is None or detail in UNSTATED:
+    if score["value"] is None or detail in UNSTATED or detail.startswith(UNREADABLE):
         return None
     number = parse_number(detail) if kind == "error" else None
     return normalize(detail) if number is None else number

@@ -68,9 +68,7 @@ def hint_of(prompt: Prompt, gate: Gate) -> Hint | None:
     if prompt.teacher_messages is None or prompt.teacher_messages == prompt.messages:
         return None
     shown, told = _words_of(prompt.messages), _words_of(prompt.teacher_messages)
-    matcher = SequenceMatcher(None, shown, told, autojunk=False)
-    added = [told[j1:j2] for kind, _, _, j1, j2 in matcher.get_opcodes() if kind in ("insert", "replace")]
-    runs = [ngram_hashes(span, gate.hint_words) for span in added]
+    runs = [ngram_hashes(span, gate.hint_words) for span in _added(shown, told)]
     known = ngram_hashes(shown, gate.hint_words)
     own = np.unique(np.concatenate(runs)) if runs else known[:0]
     return Hint(
@@ -113,6 +111,22 @@ def judge(gate: Gate, hint: Hint, text: str) -> tuple[Decision | None, float | N
 def saw_hint(row: Mapping[str, Any]) -> bool:
     """Whether a completion was drawn with the teacher, who sees the hint."""
     return row.get("alpha") != "policy"
+
+
+def _added(shown: list[str], told: list[str]) -> list[list[str]]:
+    """The runs of words that `told` has beyond `shown`."""
+    # Most templates put the hint before or behind the question: what is compared then is short.
+    head = _common(shown, told)
+    tail = _common(shown[head:][::-1], told[head:][::-1])
+    before, after = shown[head : len(shown) - tail], told[head : len(told) - tail]
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    return [after[j1:j2] for kind, _, _, j1, j2 in matcher.get_opcodes() if kind in ("insert", "replace")]
+
+
+def _common(one: list[str], other: list[str]) -> int:
+    """How many words both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _words_of(messages: list[Message]) -> list[str]:
