@@ -136,19 +136,28 @@ def serving_flags():
 
 
 def selection_flags():
-    """The rules of selection as select.py takes them."""
-    selection = config["selection"]
-    keys = (
-        "strategy",
-        "scorer",
-        "max_error",
-        "max_per_prompt",
-        "min_pass_rate",
-        "max_pass_rate",
-        "num_examples",
-    )
+    """The rules of selection as select.py takes them; what is not asked for is left to its defaults."""
+    selection, preset = config["selection"], schema()["properties"]["selection"]
+    always = ("strategy", "scorer", "max_error", "max_per_prompt")
+    always += ("min_pass_rate", "max_pass_rate", "num_examples")
+    changed = [
+        key
+        for key, part in preset["properties"].items()
+        if key not in always + OF_THE_RULE and selection[key] != part["default"]
+    ]
+    values = [key for key in changed if not isinstance(selection[key], (bool, list))]
+    lists = [key for key in changed if isinstance(selection[key], list)]
     return " ".join(
-        [flag(key, selection[key]) for key in keys if selection[key] is not None]
+        [
+            flag(key, selection[key])
+            for key in (*always, *values)
+            if selection[key] is not None
+        ]
+        + [
+            f"--{key} " + " ".join(shlex.quote(each) for each in selection[key])
+            for key in lists
+        ]
+        + ["--skip_identical"] * selection["skip_identical"]
         + ([] if selection["deduplicate"] else ["--keep_duplicates"])
     )
 
@@ -163,6 +172,10 @@ def export_flags():
         )
         if value is not None
     )
+
+
+# Keys of the selection that name inputs of its job.
+OF_THE_RULE = ("deduplicate", "decontaminate", "decontaminate_heldout", "unhinted")
 
 
 def training_flags():

@@ -53,6 +53,57 @@ def scored_blocks(wildcards):
     ]
 
 
+def test_sets():
+    """The files of the test sets that the selection is kept clear of, by name."""
+    named = config["selection"]["decontaminate"]
+    return {
+        name: [files] if isinstance(files, str) else files
+        for name, files in named.items()
+    }
+
+
+def test_set_contents():
+    """What identifies these files."""
+    found = {}
+    for name, paths in test_sets().items():
+        for path in paths:
+            if not os.path.isfile(path):
+                raise WorkflowError(
+                    f"{path}: no such test set\n  expected: a local JSONL or text file"
+                    f"\n  to mend:  correct selection.decontaminate.{name} in the config"
+                )
+            found[path] = content_hash(path)
+    return found
+
+
+def unhinted_arm(wildcards):
+    """The policy's own arm at this step with the most samples, or None: what saw no hint, to compare with."""
+    if not config["selection"]["unhinted"] or wildcards.alpha == "policy":
+        return None
+    found = [arm for arm in ARMS if (arm.step, arm.alpha) == (wildcards.step, "policy")]
+    return max(found, key=lambda arm: arm.n, default=None)
+
+
+def unhinted_blocks(wildcards):
+    """The scored blocks of that arm."""
+    arm = unhinted_arm(wildcards)
+    return scored_blocks(arm) if arm else []
+
+
+def beyond_scores(wildcards, input):
+    """The flags of select.py that name files: test sets, and completions that saw no hint."""
+    sets = [f"{name}={path}" for name, paths in test_sets().items() for path in paths]
+    sets += [f"heldout={path}" for path in input.heldout]
+    arm = unhinted_arm(wildcards)
+    given = [shlex.quote(each) for each in sets]
+    unhinted = (
+        f"--unhinted {os.path.dirname(input.unhinted[0])} --unhinted_n {arm.n}"
+        if arm
+        else ""
+    )
+    return " ".join((["--decontaminate", *given] if given else []) + [unhinted])
+
+
 def diagnostics_of(wildcards):
     """The q* diagnostics of an arm's blocks; none where one model ran."""
     if not Alpha.parse(wildcards.alpha).needs_both:

@@ -5,6 +5,10 @@ rule select:
     input:
         prompts=prompts("train"),
         scored=scored_blocks,
+        heldout=(
+            prompts("heldout") if config["selection"]["decontaminate_heldout"] else []
+        ),
+        unhinted=unhinted_blocks,
     output:
         accepted="<results>/selected/step-{step}/{alpha}/n-{n}/accepted.jsonl",
         ledger="<results>/selected/step-{step}/{alpha}/n-{n}/ledger.jsonl",
@@ -32,10 +36,13 @@ rule select:
         seed=config["seed"],
         title=lambda wildcards: f"{config['run']}, step {wildcards.step}, {wildcards.alpha}, n = {wildcards.n}",
         flags=selection_flags(),
+        # By content: a test set that is touched reruns nothing.
+        sets=test_set_contents(),
+        beyond=beyond_scores,
     message:
         "Selecting from step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
         "{params.program} --prompts {params.prompts} --input {params.scored}"
         " --num_shards {params.num_shards} --block_size {params.block_size} --n {params.n}"
-        " --seed {params.seed} {params.flags} --title {params.title:q}"
+        " --seed {params.seed} {params.flags} {params.beyond} --title {params.title:q}"
         " --output_dir {params.folder} > {log} 2>&1"

@@ -34,6 +34,7 @@ from winnow.formats.diagnostics import Diagnostics
 from winnow.formats.rendering import Rendering
 from winnow.formats.verification import Checks, Verified, verify
 from winnow.selection.groups import read_groups
+from winnow.selection.nothing_kept import require_accepted
 from winnow.shards import block_files, read_prompts, shard_files
 
 log = logging.getLogger("export")
@@ -73,6 +74,8 @@ def main(arguments: argparse.Namespace) -> None:
             "the scored blocks that were selected from",
             "pass --scored, --n and --block_size as to select.py, or leave the format out",
         )
+    if any(fmt.takes != "all" for fmt in chosen):
+        require_accepted(arguments.accepted)
     checks = Checks(
         scorers=scoring.parse(arguments.scorers),
         rendering=Rendering(arguments.chat_template, arguments.trust_remote_code)

@@ -12,7 +12,8 @@ from winnow import adapters, formats, scoring
 from winnow.arms import Alpha, Arm, blocks_for
 from winnow.errors import UserError, closest
 from winnow.schema import fill, schema
-from winnow.selection.rules import Rules
+from winnow.selection.leakage import Gate
+from winnow.selection.rules import Filters, Rules
 
 WHERE = "config"
 PAIR_STRATEGIES = ("best_worst",)
@@ -242,7 +243,7 @@ def _check_pairs(config: dict[str, Any]) -> None:
 
 
 def _check_scoring(config: dict[str, Any]) -> None:
-    scorers, selection = config["scoring"], config["selection"]
+    scorers = config["scoring"]
     for key in ("selection", *(["evaluation"] if "heldout" in config["data"] else [])):
         if config[key]["scorer"] not in scorers:
             raise UserError(
@@ -251,8 +252,44 @@ def _check_scoring(config: dict[str, Any]) -> None:
                 f"one of {', '.join(scorers)}",
                 "add it under scoring, or choose another",
             )
+    _check_selection(config)
+
+
+def _check_selection(config: dict[str, Any]) -> None:
+    scorers, selection = config["scoring"], config["selection"]
+    for voter in selection["voters"]:
+        if voter not in scorers:
+            raise UserError(
+                f"{WHERE}, key selection.voters",
+                f"{voter!r} is not among the scorers that run{closest(voter, scorers)}",
+                f"some of {', '.join(scorers)}",
+                "add it under scoring, or leave it out",
+            )
     Rules(
-        strategy=selection["strategy"],
-        scorer=selection["scorer"],
+        voters=tuple(selection["voters"]),
+        filters=Filters(
+            selection["skip_identical"],
+            tuple(selection["finish_reasons"]),
+            selection["min_tokens"],
+            selection["max_tokens"],
+        ),
         pass_rate=(selection["min_pass_rate"], selection["max_pass_rate"]),
+        **{key: selection[key] for key in ("strategy", "scorer", "top_k", "pair_mode", "min_margin")},
     )
+    with _at("selection.leak_phrases"):
+        Gate(phrases=tuple(selection["leak_phrases"]))
+    if selection["decontaminate_heldout"] and "heldout" not in config["data"]:
+        raise UserError(
+            f"{WHERE}, key selection.decontaminate_heldout",
+            "true, without data.heldout",
+            "held-out prompts to keep clear of",
+            "add data.heldout, or name test sets under decontaminate",
+        )
+    drifts = [key for key in ("max_length_drift", "max_logprob_drift") if selection[key] is not None]
+    if drifts and not selection["unhinted"]:
+        raise UserError(
+            f"{WHERE}, key selection.{drifts[0]}",
+            f"{selection[drifts[0]]}, without unhinted completions to measure it by",
+            "unhinted: true",
+            "set selection.unhinted, or leave the bound out",
+        )

@@ -35,6 +35,7 @@ PLUMBING = frozenset(
         "workers",
         "config",
         "schema",
+        "selection.nothing_kept",
         "serving.causes",
         "serving.client",
         "serving.discovery",

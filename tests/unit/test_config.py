@@ -250,3 +250,41 @@ def test_shards_are_not_asked_for_where_blocks_alone_are_too_many():
     config = put("generation.block_size", 1)
     config["arms"][0]["n"] = [5001]
     assert refusal(config).mend == "set a larger generation.block_size"
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"strategy": "best", "voters": ["exact_anser"]}, "did you mean 'exact_answer'"),
+        ({"strategy": "correct", "voters": ["exact_answer"]}, "with the strategy correct"),
+        ({"strategy": "top_k"}, "give top_k"),
+        ({"min_tokens": 9, "max_tokens": 3}, "min_tokens ≤ max_tokens"),
+        ({"finish_reasons": ["eos"]}, "one of stop, length"),
+        ({"near_duplicates": 1.5}, "at most 1"),
+        ({"leak_phrases": ["!"]}, "key selection.leak_phrases"),
+        ({"max_length_drift": 2.0}, "set selection.unhinted"),
+        ({"max_length_drift": 0.5, "unhinted": True}, "at least 1"),
+        ({"decontaminate": {"gsm8k": 3}}, "selection.decontaminate.gsm8k"),
+    ],
+)
+def test_selections_that_do_not_fit(selection, message):
+    assert message in str(refusal(put("selection", selection)))
+
+
+def test_heldout_prompts_to_keep_clear_of_must_be_there():
+    config = put("selection", {"decontaminate_heldout": True})
+    configs.check(copy.deepcopy(config))
+    del config["data"]["heldout"]
+    assert "without data.heldout" in str(refusal(config))
+
+
+def test_a_selection_of_everything_passes():
+    selection = {
+        "strategy": "best_worst", "voters": ["exact_answer", "numeric_error"], "pair_mode": "max_random",
+        "min_margin": 0, "finish_reasons": ["stop"], "near_duplicates": 0.8, "near_duplicates_across": 0.9,
+        "decontaminate": {"a": "a.jsonl", "b": ["b.txt", "c.txt"]}, "max_hint_overlap": 0.3,
+        "leak_phrases": ["given the answer"], "unhinted": True, "max_logprob_drift": 1.0,
+    }  # fmt: skip
+    config = put("selection", selection)
+    config["scoring"] = {"exact_answer": {}, "numeric_error": {}}
+    configs.check(config)

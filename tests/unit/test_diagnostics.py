@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from winnow import jsonl
 from winnow.diagnostics import errors, qstar
 from winnow.diagnostics.completions import Completions, collect
+from winnow.diagnostics.majority import vote
 from winnow.diagnostics.pass_at_k import (
+    majority_report,
     pass_at_k,
     pass_at_k_report,
     pass_rate_report,
@@ -382,3 +384,46 @@ def test_missing_diagnostics_say_what_to_do(results: Path) -> None:
     assert "00001-of-00002.block-0.diagnostics.jsonl" in ran.stderr
     assert "--save_diagnostics" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def answers(*stated: tuple[str, bool]) -> list[dict[str, Any]]:
+    """Completions that state these answers, and whether each passed."""
+    return [
+        {
+            "finish_reason": "stop",
+            "scores": {"exact_answer": {"value": float(passed), "passed": passed, "detail": detail}},
+        }
+        for detail, passed in stated
+    ]
+
+
+def test_the_vote_is_of_classes_of_answers() -> None:
+    right = [("1,200", True), ("$1200", True)]
+    assert vote(answers(("7", False), *right), "exact_answer") == (1.0, False)
+    assert vote(answers(("7", False), ("7.0", False), *right), "exact_answer") == (0.0, True)
+    assert vote(answers(*right, ("7", False), ("7.0", False)), "exact_answer") == (1.0, True)
+    assert vote(answers(("no answer found", False)), "exact_answer") == (0.0, False)
+    failed = [each | {"finish_reason": "failed"} for each in answers(("7", True))]
+    assert math.isnan(vote(failed, "exact_answer")[0])
+    assert math.isnan(vote(answers(("7", True)), "no_such_scorer")[0])
+
+
+def test_maj_at_n_is_told_beside_pass_at_k() -> None:
+    rows = [row(p, s, stated, 5.0) for p, numbers in enumerate([[5, 5, 1], [5, 1, 1], [5, 1, None]])
+            for s, stated in enumerate(numbers)]  # fmt: skip
+    groups = [Group(Prompt(f"p{p}", [], reference="5"), rows[3 * p : 3 * p + 3]) for p in range(3)]
+    scorer = "numeric_error"
+    report = build(collect(groups, 3, scorer, scorer), None, "", scorer, scorer)
+    found = report["majority"]
+    assert (found["n"], found["prompts"], found["ties"]) == (3, 3, 1)
+    assert found["estimate"] == pytest.approx(2 / 3)
+    assert found["low"] < 2 / 3 < found["high"]
+    assert "  maj@3      66.7%" in as_text(report)
+    assert "a tie in 1 of 3 prompts" in as_text(report)
+    low, high = report["errors"]["within_tolerance_ci"]
+    assert low < report["errors"]["within_tolerance"] < high
+
+
+def test_maj_at_n_of_nothing_is_unknown() -> None:
+    group = Group(Prompt("p0", []), [row(0, 0, None, 5.0, finish="failed")])
+    assert majority_report(collect([group], 1, "numeric_error", "numeric_error"))["estimate"] is None

@@ -21,6 +21,7 @@ LIGHT = (
     "manifest",
     "generate",
     "train",
+    "trace",
 )
 
 

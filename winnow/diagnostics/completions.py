@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from winnow.diagnostics.majority import vote
 from winnow.errors import UserError
 from winnow.records import NOT_GENERATED, Prompt
 from winnow.scoring.answers import extract_reference, parse_number
@@ -36,6 +37,9 @@ class Completions:
         within: whether the error scorer passed it: its error is within the tolerance.
         prediction: the number that the completion stated, NaN where unknown.
         reference: for each prompt, its reference as a number, NaN where it is none.
+        majority: for each prompt, 1 if the answer that most of its completions state passed, else 0; NaN
+            where nothing was generated.
+        ties: prompts in which another answer is stated as often.
     """
 
     n: int
@@ -48,6 +52,8 @@ class Completions:
     within: Booleans
     prediction: Floats
     reference: Floats
+    majority: Floats
+    ties: int
 
     @property
     def generated(self) -> int:
@@ -70,9 +76,13 @@ def collect(groups: Iterable[Group], n: int, scorer: str, error_scorer: str) -> 
     prompt, tokens = array("q"), array("q")
     passed, cut, within = array("b"), array("b"), array("b")
     error, prediction, reference = array("d"), array("d"), array("d")
-    with_error = 0
+    majorities = array("d")
+    with_error = ties = 0
     for index, group in enumerate(groups):
         reference.append(_reference(group.prompt))
+        voted, tied = vote(group.completions, scorer)
+        majorities.append(voted)
+        ties += tied
         for row in group.completions:
             if row["finish_reason"] in NOT_GENERATED:
                 continue
@@ -106,6 +116,8 @@ def collect(groups: Iterable[Group], n: int, scorer: str, error_scorer: str) -> 
         within=np.array(within, np.bool_),
         prediction=np.array(prediction, np.float64),
         reference=np.array(reference, np.float64),
+        majority=np.array(majorities, np.float64),
+        ties=ties,
     )
 
 

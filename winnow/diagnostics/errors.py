@@ -13,6 +13,7 @@ import numpy as np
 
 from winnow.diagnostics.completions import Completions, Floats, Integers
 from winnow.diagnostics.summaries import describe, number, share
+from winnow.intervals import accuracy
 
 EDGES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, math.inf)
 """Bins [from, to) of the rollout error distribution (SYSTEMS, section A)."""
@@ -36,11 +37,22 @@ def errors_report(completions: Completions, scorer: str) -> dict[str, Any] | Non
         "parse_failures": int((~valued).sum()),
         "parse_failure_share": share(int((~valued).sum()), completions.generated),
         "within_tolerance": share(int(completions.within.sum()), completions.generated),
+        "within_tolerance_ci": _interval(completions),
         "all": distribution(error[valued]),
         "min_of_n": distribution(best[np.isfinite(best)]),
         "min_of_n_permuted": None if luck is None else distribution(luck),
         "prompts_without_value": int((~np.isfinite(best)).sum()),
     }
+
+
+def _interval(completions: Completions) -> list[float | None]:
+    """The 95 % interval of a prompt's mean pass rate at the tolerance, clustered by prompt."""
+    drawn, within = completions.per_prompt(), completions.per_prompt(completions.within)
+    rates = (within[drawn > 0] / drawn[drawn > 0]).tolist()
+    if not rates:
+        return [None, None]
+    found = accuracy(rates)
+    return [number(found.low), number(found.high)]
 
 
 def distribution(values: Floats) -> dict[str, Any]:

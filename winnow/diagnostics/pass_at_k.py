@@ -1,4 +1,4 @@
-"""pass@k and pass rates: how often a prompt is solved, with k tries or with one."""
+"""pass@k, maj@n and pass rates: how often a prompt is solved, with k tries, by vote, or with one."""
 
 from __future__ import annotations
 
@@ -61,6 +61,21 @@ def pass_at_k_report(completions: Completions) -> dict[str, Any]:
             point |= {"estimate": number(mean.mean), "low": number(mean.low), "high": number(mean.high)}
         points.append(point | {"prompts": len(per_prompt)})
     return {"interval": INTERVAL, "points": points}
+
+
+def majority_report(completions: Completions) -> dict[str, Any]:
+    """maj@n: the share of prompts whose most frequent answer is right (Wang et al. 2022, arXiv 2203.11171).
+
+    Unlike pass@n it needs no verifier where it is used, so it does not grow by luck alone. Answers are
+    compared as classes (`winnow.selection.answer_classes`). Prompts of which nothing was generated are
+    left out.
+    """
+    known = completions.majority[np.isfinite(completions.majority)]
+    found: dict[str, Any] = {"n": completions.n, "estimate": None, "low": None, "high": None}
+    if len(known):
+        mean = accuracy(known.tolist())
+        found |= {"estimate": number(mean.mean), "low": number(mean.low), "high": number(mean.high)}
+    return found | {"prompts": len(known), "ties": completions.ties, "interval": INTERVAL}
 
 
 def pass_rate_report(completions: Completions) -> dict[str, Any]:

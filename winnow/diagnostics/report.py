@@ -7,7 +7,7 @@ from typing import Any
 from winnow.diagnostics.completions import Completions
 from winnow.diagnostics.errors import errors_report
 from winnow.diagnostics.lengths import lengths_report
-from winnow.diagnostics.pass_at_k import pass_at_k_report, pass_rate_report
+from winnow.diagnostics.pass_at_k import majority_report, pass_at_k_report, pass_rate_report
 
 
 def build(
@@ -23,6 +23,7 @@ def build(
         "completions": drawn,
         "not_generated": drawn - completions.generated,
         "pass_at_k": pass_at_k_report(completions),
+        "majority": majority_report(completions),
         "pass_rate": pass_rate_report(completions),
         "errors": errors_report(completions, error_scorer),
         "lengths": lengths_report(completions),
@@ -51,8 +52,20 @@ def as_text(report: dict[str, Any]) -> str:
         f"[{_percent(point['low'])}, {_percent(point['high'])}]"
         for point in report["pass_at_k"]["points"]
     ]
+    lines += _majority(report["majority"])
     lines += [""] + (_errors(report["errors"]) if report["errors"] else ["no numeric errors"])
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _majority(majority: dict[str, Any]) -> list[str]:
+    """The line of maj@n, under those of pass@k; none where the scorer reads no answers."""
+    if majority["estimate"] is None:
+        return []
+    return [
+        f"  maj@{majority['n']:<6,} {_percent(majority['estimate'])}   "
+        f"[{_percent(majority['low'])}, {_percent(majority['high'])}]"
+        f"   the answer that most state; a tie in {majority['ties']:,} of {majority['prompts']:,} prompts"
+    ]
 
 
 def _errors(errors: dict[str, Any]) -> list[str]:
@@ -65,7 +78,9 @@ def _errors(errors: dict[str, Any]) -> list[str]:
         f"  parse failures     {errors['parse_failures']:>12,}   {_percent(errors['parse_failure_share'])}"
         " of those generated; in no mean below",
         f"  prompts without    {errors['prompts_without_value']:>12,}   any number",
-        f"  within tolerance   {_percent(errors['within_tolerance']):>12}   of those generated",
+        f"  within tolerance   {_percent(errors['within_tolerance']):>12}   of those generated;"
+        f" [{_percent(errors['within_tolerance_ci'][0])}, {_percent(errors['within_tolerance_ci'][1])}]"
+        " by prompt",
         "",
         " " * 19 + "".join(f"{name:>17}" for name in columns),
         f"  {'count':<17}" + "".join(f"{column['count']:>17,}" for column in columns.values()),

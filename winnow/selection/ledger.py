@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.errors import UserError
-from winnow.selection.rules import ACCEPTED, NOT_DRAWN, OVER_BUDGET, Decision
+from winnow.selection.decision import ACCEPTED, NOT_DRAWN, OVER_BUDGET, REFUSED, Decision
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Ledger:
     passed: int = 0
     prompts_accepted: int = 0
     eligible: int = 0
+    examples: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def enter(self, completions: list[dict[str, Any]], decisions: list[Decision], scorer: str) -> None:
@@ -28,7 +29,8 @@ class Ledger:
         self.completion_tokens += sum(row["completion_tokens"] for row in completions)
         self.passed += sum(row["scores"][scorer]["passed"] for row in completions)
         self.prompts_accepted += any(d.outcome == ACCEPTED for d in decisions)
-        self.eligible += sum(d.outcome == ACCEPTED or d.reason.startswith(OVER_BUDGET) for d in decisions)
+        self.eligible += sum(map(_eligible, decisions))
+        self.examples += sum(d.outcome == ACCEPTED and d.role != REFUSED for d in decisions)
         self.reasons.update((d.outcome, d.reason) for d in decisions)
 
     def statistics(self) -> dict[str, Any]:
@@ -59,12 +61,17 @@ class Ledger:
             "eligible": self.eligible,
             "yield": self.eligible / entered if entered else None,
             "accepted": accepted,
+            "examples": self.examples,
             "prompts_with_accepted": self.prompts_accepted,
             "completion_tokens": self.completion_tokens,
             "outcomes": {
                 f"{outcome}: {reason}": count for (outcome, reason), count in sorted(self.reasons.items())
             },
         }
+
+
+def _eligible(decision: Decision) -> bool:
+    return decision.outcome == ACCEPTED or decision.reason.startswith(OVER_BUDGET)
 
 
 def as_text(statistics: dict[str, Any]) -> str:
@@ -76,6 +83,7 @@ def as_text(statistics: dict[str, Any]) -> str:
         f"   {_percent(statistics['pass_rate'])} of those generated",
         f"eligible               {statistics['eligible']:>10,}   {_percent(statistics['yield'])} of all",
         f"accepted               {statistics['accepted']:>10,}   of the eligible",
+        *_pairs(statistics),
         f"prompts with accepted  {statistics['prompts_with_accepted']:>10,}",
         f"completion tokens      {statistics['completion_tokens']:>10,}",
         "",
@@ -84,6 +92,13 @@ def as_text(statistics: dict[str, Any]) -> str:
     width = max(map(len, statistics["outcomes"]), default=0)
     lines += [f"  {reason:<{width}} {count:>10,}" for reason, count in statistics["outcomes"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _pairs(statistics: dict[str, Any]) -> list[str]:
+    """A line for the examples, where they are not the completions: a pair is one."""
+    if statistics["examples"] == statistics["accepted"]:
+        return []
+    return [f"examples               {statistics['examples']:>10,}   a pair is one"]
 
 
 def _percent(share: float | None) -> str:

@@ -1,46 +1,53 @@
-"""The rules of selection: pure decisions over one prompt's completions."""
+"""The rules of selection: decisions over one prompt's completions."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.errors import UserError, closest
 from winnow.records import NOT_GENERATED
 from winnow.scoring import measure
+from winnow.selection import strategies
+from winnow.selection.candidates import Candidate, Choice, Proposal, score_of
+from winnow.selection.decision import ACCEPTED, CHOSEN, NOT_DRAWN, OVER_BUDGET, REFUSED, REJECTED, Decision
+from winnow.selection.filters import Filters
+from winnow.selection.near_duplicates import NearDuplicates
+from winnow.selection.pairs import PAIR_MODES, draw_key, pair
+from winnow.selection.strategies import BY_VOTES, STRATEGIES
+from winnow.selection.voting import ByValue, ByVotes, Order
 
-STRATEGIES = ("correct", "best", "min_error")
-ACCEPTED, REJECTED, NOT_DRAWN = "accepted", "rejected", "not_generated"
-OVER_BUDGET = "over num_examples"
-"""Begins the reason of what the rules would keep and the size of the training set did not."""
+__all__ = [
+    "ACCEPTED", "NOT_DRAWN", "OVER_BUDGET", "REJECTED", "STRATEGIES",
+    "Decision", "Filters", "Rules", "draw_key",
+]  # fmt: skip
 
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What became of one completion: an outcome, and the reason in words that can be counted."""
-
-    outcome: str
-    reason: str
+Screen = Callable[[Mapping[str, Any]], Decision | None]
+"""Why a completion is rejected for what is known beyond its prompt's scores, or None."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is kept of a prompt's completions.
+    """What is kept of a prompt's completions. docs/selection.md has the order in which all this applies.
 
     Attributes:
-        strategy: `correct` keeps all that passed; `best` the one of the best value (the lowest of
-            an error, the highest of a reward; of a verdict, one that passed); `min_error` the one
-            of the lowest error, if it is at most `max_error`.
-        scorer: whose score decides.
+        strategy: one of `STRATEGIES`.
+        scorer: whose score decides, and whose `passed` counts.
         max_error: for `min_error`.
-        max_per_prompt: at most so many, the lowest samples first; None keeps all.
+        max_per_prompt: at most so many examples, in the order of the strategy; None keeps all.
         deduplicate: drop completions whose text stood before in the same prompt.
         pass_rate: keep prompts whose share of passed completions lies in [low, high]: it leaves
             out what is too easy or too hard.
+        filters: what a completion must be like, whatever its score.
+        voters: scorers that vote, in place of `scorer`'s own value.
+        top_k: for `top_k`.
+        pair_mode: for `best_worst`: whether the rejected one is the worst, or a random worse one.
+        min_margin: for `best_worst`: the least difference of the scorer's values.
+        seed: of the random ones.
 
     Raises:
-        UserError: an unknown strategy or scorer, or a value out of its range.
+        UserError: an unknown strategy or scorer, a value out of its range, or parts that do not fit.
     """
 
     strategy: str = "correct"
@@ -49,15 +56,16 @@ class Rules:
     max_per_prompt: int | None = None
     deduplicate: bool = True
     pass_rate: tuple[float, float] = (0.0, 1.0)
+    filters: Filters = field(default_factory=Filters)
+    voters: tuple[str, ...] = ()
+    top_k: int | None = None
+    pair_mode: str = PAIR_MODES[0]
+    min_margin: float | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise UserError(
-                "selection: strategy",
-                f"{self.strategy!r} is unknown{closest(self.strategy, STRATEGIES)}",
-                "one of " + ", ".join(STRATEGIES),
-                "correct the name",
-            )
+        _one_of("strategy", self.strategy, STRATEGIES)
+        _one_of("pair_mode", self.pair_mode, PAIR_MODES)
         kind = measure(self.scorer)
         if self.strategy == "min_error" and kind != "error":
             raise UserError(
@@ -66,86 +74,162 @@ class Rules:
                 "a scorer whose value is an error, as numeric_error",
                 "choose the scorer numeric_error, or the strategy correct",
             )
+        if self.strategy == "majority" and kind == "reward":
+            raise UserError(
+                "selection: strategy",
+                f"majority by {self.scorer!r}, whose value is a reward",
+                "a scorer that reads an answer, as exact_answer: its answers are counted",
+                "choose such a scorer, or the strategy best",
+            )
+        if (self.strategy == "top_k") != (self.top_k is not None):
+            raise UserError(
+                "selection: top_k",
+                f"{self.top_k} with the strategy {self.strategy}",
+                "how many to keep of each prompt, with the strategy top_k and with no other",
+                "give top_k, or choose the strategy top_k",
+            )
+        if self.min_margin is not None and self.min_margin < 0:
+            raise UserError("selection: min_margin", f"{self.min_margin}", "at least 0", "correct it")
         low, high = self.pass_rate
         if not 0.0 <= low <= high <= 1.0:
             raise UserError(
                 "selection: pass_rate", f"[{low}, {high}]", "0 ≤ low ≤ high ≤ 1", "correct the band"
             )
+        self._check_voters()
 
-    def decide(self, completions: list[dict[str, Any]]) -> list[Decision]:
-        """One decision for each completion of a prompt, in order."""
-        decisions: list[Decision | None] = [self._unscored(row) for row in completions]
-        low, high = self.pass_rate
-        drawn = [row for row, decision in zip(completions, decisions, strict=True) if decision is None]
-        passed = sum(self._score(row)["passed"] for row in drawn)
-        in_band = bool(drawn) and low <= passed / len(drawn) <= high
-        best = self._best(drawn)
-        texts: set[str] = set()
-        kept = 0
-        for index, row in enumerate(completions):
-            if decisions[index] is not None:
-                continue
-            decision = self._reject(row, in_band, best, texts, kept)
-            if decision is None:
-                kept += 1
-                texts.add(row["text"])
-                decision = Decision(ACCEPTED, self.strategy)
+    def _check_voters(self) -> None:
+        if self.voters and self.strategy not in BY_VOTES:
+            raise UserError(
+                "selection: voters",
+                f"{', '.join(self.voters)} with the strategy {self.strategy}",
+                f"a strategy of {', '.join(BY_VOTES)}",
+                "choose one of these, or leave the voters out",
+            )
+        if len(set(self.voters)) < len(self.voters):
+            raise UserError(
+                "selection: voters", ", ".join(self.voters), "each voter once", "leave out the second"
+            )
+        for voter in self.voters:
+            measure(voter)
+
+    def decide(
+        self,
+        completions: Sequence[Mapping[str, Any]],
+        screen: Screen | None = None,
+        near: NearDuplicates | None = None,
+    ) -> list[Decision]:
+        """One decision for each completion of a prompt, in order.
+
+        Args:
+            completions: the prompt's scored completions.
+            screen: rejects for what is known beyond the prompt; asked of those alone that its filters leave.
+            near: rejects near-duplicates, and remembers what is kept.
+        """
+        decisions = self._filtered(completions, screen)
+        candidates = [Candidate(i, row) for i, row in enumerate(completions) if decisions[i] is None]
+        candidates.sort(key=lambda each: each.sample)
+        choice = self._choose(candidates, near)
+        for index, reason in choice.reasons.items():
+            decisions[index] = Decision(REJECTED, reason)
+        for index, decision in self._admitted(choice, near).items():
             decisions[index] = decision
         return [decision for decision in decisions if decision is not None]
 
-    def _score(self, row: dict[str, Any]) -> dict[str, Any]:
-        score: dict[str, Any] | None = row["scores"].get(self.scorer)
-        if score is None:
-            raise UserError(
-                f"completion {row['id']}",
-                f"no score of {self.scorer!r} (it has {', '.join(row['scores']) or 'none'})",
-                "the scorer that the selection uses",
-                "add it to the scorers, or select by another",
-            )
-        return score
+    def _filtered(
+        self, completions: Sequence[Mapping[str, Any]], screen: Screen | None
+    ) -> list[Decision | None]:
+        """What the filters reject; None for what they leave."""
+        drawn = [row for row in completions if row["finish_reason"] not in NOT_GENERATED]
+        of_prompt = self.filters.of_prompt(drawn) or self._outside_band(drawn)
+        decisions: list[Decision | None] = []
+        for row in completions:
+            if row["finish_reason"] in NOT_GENERATED:
+                decisions.append(Decision(NOT_DRAWN, row["finish_reason"]))
+                continue
+            reason = of_prompt or self.filters.of_completion(row)
+            found = Decision(REJECTED, reason) if reason else None
+            decisions.append(screen(row) if found is None and screen else found)
+        return decisions
 
-    def _unscored(self, row: dict[str, Any]) -> Decision | None:
-        if row["finish_reason"] in NOT_GENERATED:
-            return Decision(NOT_DRAWN, row["finish_reason"])
-        return None
+    def _outside_band(self, drawn: Sequence[Mapping[str, Any]]) -> str | None:
+        low, high = self.pass_rate
+        passed = sum(score_of(row, self.scorer)["passed"] for row in drawn)
+        in_band = bool(drawn) and low <= passed / len(drawn) <= high
+        return None if in_band else "prompt's pass rate outside the band"
 
-    def _best(self, rows: list[dict[str, Any]]) -> str | None:
-        """The id of the one that `best` or `min_error` keeps; ties go to the lowest sample."""
-        if self.strategy == "correct":
-            return None
-        valued = [row for row in rows if self._score(row)["value"] is not None]
-        kind = measure(self.scorer)
-        if kind == "verdict":
-            valued = [row for row in valued if self._score(row)["passed"]]
-        sign = 1 if kind == "error" else -1
-        if not valued:
-            return None
-        chosen = min(valued, key=lambda row: (sign * self._score(row)["value"], row["sample"]))
-        return str(chosen["id"])
+    def _choose(self, candidates: list[Candidate], near: NearDuplicates | None) -> Choice:
+        """What the strategy says of the candidates."""
+        order: Order = ByVotes(self.voters, candidates) if self.voters else ByValue(self.scorer)
+        match self.strategy:
+            case "correct":
+                return strategies.correct(candidates, self.scorer)
+            case "best":
+                return strategies.best(candidates, order, self.scorer)
+            case "worst":
+                return strategies.worst(candidates, order, self.scorer)
+            case "min_error":
+                return strategies.min_error(candidates, order, self.scorer, self.max_error)
+            case "top_k":
+                return strategies.top_k(candidates, order, self.scorer, self.top_k or 1)
+            case "majority":
+                return strategies.by_majority(candidates, self.scorer)
 
-    def _reject(
-        self, row: dict[str, Any], in_band: bool, best: str | None, texts: set[str], kept: int
+        def alike(one: Candidate, other: Candidate) -> bool:
+            return one.text == other.text or bool(near and near.alike(one.text, other.text))
+
+        return pair(candidates, order, self.scorer, self.pair_mode, self.min_margin, alike, self.seed)
+
+    def _admitted(self, choice: Choice, near: NearDuplicates | None) -> dict[int, Decision]:
+        """What becomes of the proposals, in order: duplicates and what is over a limit go."""
+        found: dict[int, Decision] = {}
+        kept: list[str] = []
+        ids: list[str] = []
+        for proposal in choice.proposals:
+            first, *others = proposal.members
+            refusal = self._refuse(first.text, kept, choice, near)
+            if refusal is None:
+                found |= _accepted(proposal, len(kept))
+                kept.append(first.text)
+                ids.append(first.row["id"])
+                continue
+            found[first.index] = refusal
+            found |= {each.index: Decision(REJECTED, "its pair's chosen was rejected") for each in others}
+        if near:
+            near.remember(zip(ids, kept, strict=True))
+        return found
+
+    def _refuse(
+        self, text: str, kept: list[str], choice: Choice, near: NearDuplicates | None
     ) -> Decision | None:
-        """Why a completion is not kept, or None."""
-        score = self._score(row)
-        if not in_band:
-            return Decision(REJECTED, "prompt's pass rate outside the band")
-        if self.strategy == "correct" and not score["passed"]:
-            return Decision(REJECTED, "did not pass")
-        if self.strategy != "correct":
-            if score["value"] is None:
-                return Decision(REJECTED, "has no value")
-            if row["id"] != best:
-                return Decision(REJECTED, f"not the prompt's {self.strategy}")
-        if self.strategy == "min_error" and self.max_error is not None and score["value"] > self.max_error:
-            return Decision(REJECTED, f"error above {self.max_error:g}")
-        if self.deduplicate and row["text"] in texts:
+        """Why a proposed completion is not kept, or None."""
+        if choice.most is not None and len(kept) >= choice.most:
+            return Decision(REJECTED, choice.beyond)
+        if self.deduplicate and text in kept:
             return Decision(REJECTED, "duplicate within its prompt")
-        if self.max_per_prompt is not None and kept >= self.max_per_prompt:
+        if near and any(near.alike(text, other) for other in kept):
+            return Decision(REJECTED, "near-duplicate within its prompt")
+        if self.max_per_prompt is not None and len(kept) >= self.max_per_prompt:
             return Decision(REJECTED, f"over max_per_prompt = {self.max_per_prompt}")
+        other = near.before(text) if near else None
+        if other is not None:
+            return Decision(REJECTED, "near-duplicate of another prompt's", f"of {other}")
         return None
 
 
-def draw_key(seed: int, completion: str) -> int:
-    """A 64-bit key: the completions of the smallest keys are a seeded random subset, in any order."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\0{completion}".encode(), digest_size=8).digest(), "big")
+def _accepted(proposal: Proposal, number: int) -> dict[int, Decision]:
+    if len(proposal.members) == 1:
+        return {proposal.members[0].index: Decision(ACCEPTED, proposal.reason)}
+    return {
+        each.index: Decision(ACCEPTED, f"{proposal.reason}, {role}", pair=number, role=role)
+        for each, role in zip(proposal.members, (CHOSEN, REFUSED), strict=True)
+    }
+
+
+def _one_of(key: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UserError(
+            f"selection: {key}",
+            f"{value!r} is unknown{closest(value, known)}",
+            "one of " + ", ".join(known),
+            "correct the name",
+        )

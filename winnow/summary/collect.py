@@ -53,7 +53,7 @@ def summarize_arm(
         "pass_rate": statistics["pass_rate"],
         "accepted": statistics["eligible"],
         "yield": statistics["yield"],
-        "train_examples": statistics["accepted"] if trained else None,
+        "train_examples": statistics["examples"] if trained else None,
         "accuracy_before": before["accuracy"],
         "accuracy_before_ci": before["accuracy_ci"],
         "accuracy_after": after["accuracy"] if after else None,

@@ -1,0 +1,55 @@
+"""Completions that state the same answer: an equivalence of answers, not of strings."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from winnow.scoring.answers import normalize, parse_number
+from winnow.scoring.score import Measure
+
+UNSTATED = ("", "no answer found", "no match")
+UNREADABLE = "not mathematics: "
+"""What scorers say of a completion that states no answer, or begin to say of one that they cannot read."""
+
+
+def answer_class(score: Mapping[str, Any], kind: Measure) -> Hashable | None:
+    """What all completions with the same answer have in common, or None where no answer is stated.
+
+    It is the answer that the scorer found, its `detail`, as `normalize` writes it; for an error, whose
+    answers are numbers, the number: "3.50" and "$3.5" are one answer, and so are "7" and "7 dB".
+    """
+    detail = score["detail"]
+    if score["value"] is None or detail in UNSTATED or detail.startswith(UNREADABLE):
+        return None
+    number = parse_number(detail) if kind == "error" else None
+    return normalize(detail) if number is None else number
+
+
+@dataclass(frozen=True)
+class Majority:
+    """The largest class of a prompt's answers.
+
+    Attributes:
+        winner: the class; of equally large ones that with the earliest sample.
+        size: how many completions state it.
+        tied: whether another class is as large.
+    """
+
+    winner: Hashable
+    size: int
+    tied: bool
+
+
+def majority(classes: Iterable[Hashable | None]) -> Majority | None:
+    """The largest class among those of a prompt's completions, by sample; None if no answer is stated."""
+    sizes: dict[Hashable, int] = {}
+    for each in classes:
+        if each is not None:
+            sizes[each] = sizes.get(each, 0) + 1
+    if not sizes:
+        return None
+    # The first of the largest: a dictionary keeps the order in which the classes came.
+    winner = max(sizes, key=lambda each: sizes[each])
+    return Majority(winner, sizes[winner], list(sizes.values()).count(sizes[winner]) > 1)

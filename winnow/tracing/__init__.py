@@ -1,0 +1,1 @@
+"""From a training example back to all that it was made of."""
