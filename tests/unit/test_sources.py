@@ -11,9 +11,9 @@ from pathlib import Path
 
 import orjson
 import pytest
-from reading_hub import hub
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading_hub import hub
 from test_adapters import png, refused
 
 from winnow.adapters import json_rows, read_dataset
