@@ -12,6 +12,7 @@ import orjson
 
 from winnow.adapters.example import Adapter, Example
 from winnow.errors import UserError
+from winnow.images import placeholders
 from winnow.records import Message, Prompt, content_id
 from winnow.templates import conversation
 
@@ -40,7 +41,8 @@ def read_prompts(
     Memory does not grow with the rows: the ids that stood before lie in a temporary file.
 
     Raises:
-        UserError: a row that the adapter or a template cannot read, or an id that stood before.
+        UserError: a row that the adapter or a template cannot read, an id that stood before, or another
+            number of images than of their placeholders.
     """
     with closing(_Seen()) as seen:
         for where, row in dataset:
@@ -55,6 +57,9 @@ def read_prompts(
                     "one row for each id (without an 'id' field, one row for each prompt)",
                     "remove one of the two rows, or give them ids of their own",
                 )
+            if example.images:
+                for shown in filter(None, (messages, teacher_messages)):
+                    placeholders(shown, len(example.images), f"{where}: prompt {prompt_id}")
             yield Prompt(
                 id=prompt_id,
                 messages=messages,
