@@ -7,8 +7,8 @@ them. The same seed gives the same files.
 
 - agiqa: `train.jsonl` and `heldout.jsonl`, a picture a row with its mean opinion score, in the fields of
   AGIQA's rows: `{"id", "problem": "<image>…", "images": [path], "answer": "3.2"}`.
-- hpdv3: pairs of pictures of one scene. `train.json` and `heldout.json` have the form of HPDv3: `path1` is the
-  preferred one. `train.jsonl` and `heldout.jsonl` show each pair in a random order, drawn here once and for
+- hpdv3: pairs of pictures of one scene. `train.json` and `heldout.json` have the form of HPDv3: `path1` is
+  the preferred one. `train.jsonl` and `heldout.jsonl` show each pair in a random order, drawn here once and for
   all: `{"id", "prompt", "images": [first shown, second shown], "answer": "Image 2 is better", …}`.
 """
 
@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 from conversations import RATE, opinion, verdict
-from PIL import Image
 from pictures import draw_scene, draw_score, noisy
+from PIL import Image
 
 SEED = 20260
 RATED = {"train": 240, "heldout": 96}

@@ -2,14 +2,14 @@
 
     python examples/agiqa/make_models.py
 
-takes MINUTES minutes of CPU time on one core, and writes to `models`, beside this file. It is a LLaVA of 0.5 M
-parameters: a CLIP tower that reads a picture in 16 patches, and a Qwen2 text model. It learns to rate one
-picture and to compare two, from single raters' opinions of pictures that are drawn as it goes: none of the
-examples' own, which have another seed. `policy-step-<N>` is the model after N steps. It stops while it still
-has much to learn: that is what Winnow is for.
+takes a few minutes of one core, and writes to `models`, beside this file. It is a LLaVA of 0.5 M parameters:
+a CLIP tower that reads a picture in 16 patches, and a Qwen2 text model. It learns to rate one picture and to
+compare two, from single raters' opinions of pictures that are drawn as it goes: none of the examples' own,
+which have another seed. `policy-step-<N>` is the model after N steps. It stops while it still has much to
+learn, and its raters scatter: that is what Winnow is for.
 
-Seed and threads are fixed. Another machine may still round differently and end up with a slightly other model;
-so the program measures it last, as stored, and refuses what is outside `measure_models.BANDS`.
+Seed and threads are fixed. Another machine may still round differently and end up with a slightly other
+model; so the program measures it last, as stored, and refuses what is outside `measure_models.BANDS`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from conversations import COMPARE, RATE, THINK_FIRST, comparison, rating
 from measure_models import MODELS, STEPS, THREADS, measure_all, require_bands
-from PIL import Image
 from pictures import EDGE, draw_scene, draw_score, noisy
+from PIL import Image
 from tokenizer import END, IMAGE, PAD, PATCH, build_processor
 from transformers import (
     CLIPVisionConfig,
@@ -44,7 +44,7 @@ MIDDLE = 3.0  # of the score
 BATCH_ROWS = 64
 LEARNING_RATE = 2e-3
 WARM_UP_STEPS = 50
-DECAY_STEPS = 120
+PLANNED_STEPS, DECAY_STEPS = 260, 120
 CONTEXT = 192
 NOT_A_TARGET = -100  # the label that transformers leaves out of the loss
 
@@ -90,7 +90,7 @@ def build_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
 
 
 def train_tower(tower: torch.nn.Module, processor: LlavaProcessor) -> None:
-    """Teach the tower to see noise, before there is anything to say: it starts a LLaVA as a trained CLIP does."""
+    """Teach the tower to see noise, before there is anything to say: a LLaVA starts from a trained one."""
     rng = np.random.default_rng(SEED + 1)
     read = torch.nn.Linear(tower.config.hidden_size, 1)
     weights = [*tower.parameters(), *read.parameters()]
@@ -167,8 +167,8 @@ def name_tokenizer_class(config: Path) -> None:
 
 
 def learning_rate_factor(step: int) -> float:
-    """Scale the learning rate at a step, counted from 0: level, then in a straight line to zero."""
-    return min(1.0, (step + 1) / WARM_UP_STEPS, (max(STEPS) - step) / DECAY_STEPS)
+    """Scale the learning rate at a step, counted from 0: level, then falling; training stops before zero."""
+    return min(1.0, (step + 1) / WARM_UP_STEPS, (PLANNED_STEPS - step) / DECAY_STEPS)
 
 
 def train(output: Path) -> None:

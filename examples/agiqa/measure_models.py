@@ -2,7 +2,8 @@
 
     python examples/agiqa/measure_models.py
 
-takes MINUTES. Ends with an error if a figure lies outside its band.
+takes half a minute. A rating is right within 0.75 of the mean opinion score, a comparison when it names the
+better picture. Ends with an error if a figure lies outside its band.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from conversations import COMPARE, RATE, THINK_FIRST, verdict
-from PIL import Image
 from pictures import draw_scene, draw_score, noisy
+from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 MODELS = Path(__file__).parent / "models"
-STEPS = (110, 130, 150, 170, 190, 210, 260)
+STEPS = (110, 150, 210)
 THREADS = 1
 QUESTIONS = 400
 SEED = 7
@@ -72,7 +73,17 @@ class Band:
     highest: float
 
 
-BANDS = [Band(step, kind, 0.0, 1.0) for step in STEPS for kind in ("rate", "compare", "compare, thinking")]
+BANDS = [
+    Band(110, "rate", 0.20, 0.37),
+    Band(150, "rate", 0.37, 0.50),
+    Band(210, "rate", 0.50, 0.65),
+    Band(110, "compare", 0.40, 0.60),
+    Band(150, "compare", 0.63, 0.82),
+    Band(210, "compare", 0.68, 0.88),
+    Band(110, "compare, thinking", 0.40, 0.60),
+    Band(150, "compare, thinking", 0.63, 0.82),
+    Band(210, "compare, thinking", 0.68, 0.88),
+]
 
 
 @dataclass(frozen=True)
