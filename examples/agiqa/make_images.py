@@ -8,8 +8,8 @@ them. The same seed gives the same files.
 - agiqa: `train.jsonl` and `heldout.jsonl`, a picture a row with its mean opinion score, in the fields of
   AGIQA's rows: `{"id", "problem": "<image>…", "images": [path], "answer": "3.2"}`.
 - hpdv3: pairs of pictures of one scene. `train.json` and `heldout.json` have the form of HPDv3: `path1` is
-  the preferred one. `train.jsonl` and `heldout.jsonl` show each pair in a random order, drawn here once and for
-  all: `{"id", "prompt", "images": [first shown, second shown], "answer": "Image 2 is better", …}`.
+  the preferred one. `train.jsonl` and `heldout.jsonl` show each pair in a random order, drawn here once and
+  for all: `{"id", "prompt", "images": [first shown, second shown], "answer": "Image 2 is better", …}`.
 """
 
 from __future__ import annotations
