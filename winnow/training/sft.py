@@ -43,12 +43,29 @@ log = logging.getLogger("train")
 
 
 class Trainer(SFTTrainer):
-    """TRL's trainer, with an order of the examples that does not depend on the number of processes."""
+    """TRL's trainer, with an order of the examples that does not depend on the number of processes.
+
+    Resumed, it goes on with every weight of its checkpoint.
+    """
 
     def _get_train_sampler(self, train_dataset: Any = None) -> WholeBatches:
         per_step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
         rows: Any = train_dataset or self.train_dataset
         return WholeBatches(len(rows), per_step * self.args.world_size, int(self.args.data_seed or 0))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the weights as they were saved, all of them.
+
+        The trainer's own way takes the names in the file for the model's. Image models are saved under
+        other names: none of theirs would be loaded, and only a warning would tell.
+        """
+        folder = Path(resume_from_checkpoint)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or not any(folder.glob("model*.safetensors")):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        into: Any = self.model if model is None else model
+        saved = type(into).from_pretrained(folder, dtype=into.dtype, use_safetensors=True)
+        into.load_state_dict(saved.state_dict())
 
 
 def train(workplace: Workplace, given: argparse.Namespace) -> None:
