@@ -52,28 +52,32 @@ class Killed(BaseException):
     """As by a signal: between two steps."""
 
 
-def train(folder: Path, data: Path, limit: int) -> Workplace:
+def train(folder: Path, data: Path, limit: int, model: Path) -> Workplace:
     """What the launched worker does."""
     place = Workplace(folder)
     folder.mkdir(exist_ok=True)
     options = {"max_epochs": 2, "train_batch_size": 4, "micro_train_batch_size": 2, "learning_rate": 1e-3}
-    claim(
-        place,
-        Recipe("p", "d", "c", **options, save_steps=1, max_prompt_length=limit, image_root=str(DATA)),
-    )
-    given = {"model": str(MODEL), "train_data": str(data), "trust_remote_code": False}
+    root = str(DATA) if model == MODEL else None
+    claim(place, Recipe("p", "d", "c", **options, save_steps=1, max_prompt_length=limit, image_root=root))
+    given = {"model": str(model), "train_data": str(data), "trust_remote_code": False}
     sft.train(place, argparse.Namespace(**given, attempts=None, deadline="none"))
     return place
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", [MODEL, TEXT_MODEL], ids=["images", "text"])
 def test_a_killed_run_goes_on_to_the_same_weights_without_what_is_too_long(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lengths = Lengths(AutoProcessor.from_pretrained(MODEL), DATA)
-    prompts = sorted(lengths.prompt(row, "here") for row in training_rows())
+    rows, data = training_rows(), tmp_path / "rows.jsonl"
+    if model == TEXT_MODEL:
+        rows = [{key: row[key] for key in ("prompt", "completion")} for row in rows]
+    data.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    reader = AutoProcessor.from_pretrained(model)
+    lengths = Lengths(reader, DATA if model == MODEL else None)
+    prompts = sorted(lengths.prompt(row, "here") for row in rows)
     assert prompts[-2] < prompts[-1]
-    whole = train(tmp_path / "whole", data, prompts[-2])
+    whole = train(tmp_path / "whole", data, prompts[-2], model)
     assert orjson.loads(whole.examples.read_bytes()) == {
         "examples": 11,
         "prompt_too_long": 1,
@@ -88,11 +92,11 @@ def test_a_killed_run_goes_on_to_the_same_weights_without_what_is_too_long(
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(CountSteps, "on_step_end", killed)
-        train(tmp_path / "killed", data, prompts[-2])
+        train(tmp_path / "killed", data, prompts[-2], model)
     # What is trained on is settled: another measure would not change it.
     monkeypatch.setattr("winnow.training.sft.fitting", None)
     with caplog.at_level("INFO"):
-        resumed = train(tmp_path / "killed", data, prompts[-2])
+        resumed = train(tmp_path / "killed", data, prompts[-2], model)
     assert "resumed from checkpoint-2" in caplog.text
     one, other = (
         hashlib.sha256((place.model / "model.safetensors").read_bytes()).hexdigest()
