@@ -91,9 +91,15 @@ def main(arguments: argparse.Namespace) -> None:
             ]
             for decision, row in zip(decisions, group.completions, strict=True):
                 stage = "select" if decision.outcome in (ACCEPTED, REJECTED) else "generate"
-                enter(
-                    {"id": row["id"], "stage": stage, "outcome": decision.outcome, "reason": decision.reason}
-                )
+                entry = {
+                    "id": row["id"],
+                    "stage": stage,
+                    "outcome": decision.outcome,
+                    "reason": decision.reason,
+                }
+                # The reasons are counted, so what was wrong with one prompt stands beside them.
+                told = row.get("detail") if stage == "generate" else None
+                enter({**entry, "detail": told} if told else entry)
                 if decision.outcome == ACCEPTED:
                     accept(row)
             ledger.enter(group.completions, decisions, arguments.scorer)

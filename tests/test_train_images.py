@@ -106,6 +106,17 @@ def test_a_killed_run_goes_on_to_the_same_weights_without_what_is_too_long(
     assert AutoProcessor.from_pretrained(resumed.model).chat_template
 
 
+def test_a_limit_never_cuts_rows_with_images(tmp_path: Path) -> None:
+    """The trainer cuts text; rows with images that are too long are left out before it sees any."""
+    place, state = Workplace(tmp_path), sft.PartialState(cpu=True)
+    options = {"max_length": 20, "train_batch_size": 4, "micro_train_batch_size": 4}
+    for root, cut in ((str(DATA), None), (None, 20)):
+        made = sft._arguments(Recipe("p", "d", "c", **options, image_root=root), place, state, bool(root))
+        assert made.max_length == cut
+        # A tower stands idle for a batch of text; several processes would wait for its gradients.
+        assert made.ddp_find_unused_parameters == bool(root)
+
+
 def refusal(data: Path, folder: Path, model: Path, *flags: str) -> str:
     done = subprocess.run(
         [

@@ -64,7 +64,8 @@ def test_ratings_over_three_checkpoints(tmp_path: Path) -> None:
         ledger = rows(space.root / f"results/agiqa/selected/{place}/ledger.jsonl")
         assert len(ledger) == prompts * n
         lost = [row for row in ledger if row["id"].startswith("train-007/")]
-        assert len(lost) == n and all("cannot be read" in row["reason"] for row in lost), lost[:1]
+        assert [row["outcome"] for row in lost] == ["not_generated"] * n
+        assert all("train-007.png cannot be read" in row["detail"] for row in lost), lost[:1]
     # The later a checkpoint, the nearer its ratings.
     assert means[0] > means[1] + 0.1 > means[2] + 0.2, means
 
