@@ -75,11 +75,7 @@ def drawing_flags(temperature, served=True):
         [flag("temperature", temperature), flag("seed", config["seed"])]
         + [flag(key, generation[key]) for key in keys]
         + [flag("stop", string) for string in generation["stop"]]
-        + (
-            [flag("image_root", config["data"]["image_root"])]
-            if config["data"]["image_root"]
-            else []
-        )
+        + image_root_flags()
         + (["--save_token_ids"] if generation["save_token_ids"] else [])
         + (
             [flag("backend", "vllm")]
@@ -89,6 +85,12 @@ def drawing_flags(temperature, served=True):
     )
 
 
+def image_root_flags():
+    """Where the prompts' images lie, if the config says so."""
+    root = config["data"]["image_root"]
+    return [flag("image_root", root)] if root else []
+
+
 def speed_flags():
     """The slice that decides only where and how fast."""
     generation = config["generation"]
@@ -96,7 +98,11 @@ def speed_flags():
     return " ".join(
         [flag(key, generation[key]) for key in keys if generation[key] is not None]
         + progress_flags()
-        + (serving_flags() if generation["backend"] == "vllm" else [])
+        + (
+            serving_flags()
+            if generation["backend"] == "vllm"
+            else [flag("max_failed_fraction", config["serving"]["max_failed_fraction"])]
+        )
     )
 
 
@@ -190,6 +196,7 @@ def training_flags():
         "warmup_ratio",
         "weight_decay",
         "max_length",
+        "max_prompt_length",
         "dtype",
         "save_steps",
     )
@@ -197,4 +204,5 @@ def training_flags():
     return " ".join(
         [flag(key, training[key]) for key in keys if training[key] is not None]
         + [f"--{key}" for key in switches if training[key]]
+        + image_root_flags()
     )

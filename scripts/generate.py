@@ -235,7 +235,11 @@ def _source(
         draft_tokens=arguments.draft_tokens,
         image_root=arguments.image_root,
     )
-    return nullcontext(InProcess(load, devices, arguments.batch_size, arguments.save_token_ids))
+    return nullcontext(
+        InProcess(
+            load, devices, arguments.batch_size, arguments.save_token_ids, arguments.max_failed_fraction
+        )
+    )
 
 
 def _check_logprobs(arguments: argparse.Namespace) -> None:

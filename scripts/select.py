@@ -105,7 +105,9 @@ def _entry(row: dict[str, Any], decision: Decision) -> dict[str, Any]:
     """A completion's line of the ledger."""
     stage = "select" if decision.outcome in (ACCEPTED, REJECTED) else "generate"
     entry = {"id": row["id"], "stage": stage, "outcome": decision.outcome, "reason": decision.reason}
-    more = {"detail": decision.detail, "pair": decision.pair, "role": decision.role}
+    # The reasons are counted, so what was wrong with one prompt stands beside them.
+    detail = decision.detail if stage == "select" else row.get("detail")
+    more = {"detail": detail, "pair": decision.pair, "role": decision.role}
     return entry | {key: value for key, value in more.items() if value is not None}
 
 

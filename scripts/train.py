@@ -4,7 +4,8 @@
     scripts/train.py --pretrain policy/ --train_data training_data/prompt_completion.jsonl \\
         --save_path checkpoints/round-1 --max_epochs 3 --train_batch_size 32 --learning_rate 1e-5
 
-The loss falls on the completion only. Writes <save_path>/model and, when it is whole,
+The loss falls on the completion only. Image models are trained on rows with `images`, paths below
+--image_root. Writes <save_path>/model and, when it is whole,
 <save_path>/manifest.json (files, hashes, recipe, parent). A killed run goes on from its own last
 checkpoint when the same command is given again. --devices and --nodes take it to several GPUs;
 --accelerate_config says how they share the work: envs/accelerate/ has DDP, FSDP2 and DeepSpeed ZeRO-3.
@@ -27,6 +28,7 @@ from winnow.devices import add_devices, devices_a_node, lease
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
 from winnow.formats.prompt_completion import PromptCompletion
+from winnow.images import located, placeholders
 from winnow.manifest import file_hash, resolve
 from winnow.training.launch import World, chosen_config, launch, on_every_node
 from winnow.training.recipe import Recipe, Workplace, alone, claim
@@ -58,7 +60,20 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--lr_scheduler", default="cosine", help="any of transformers: cosine, linear, constant …")
     p.add_argument("--warmup_ratio", type=float, default=0.03, help="share of the steps that warm up")
     p.add_argument("--weight_decay", type=float, default=0.0, help="of AdamW")
-    p.add_argument("--max_length", type=positive_int, help="cut examples to so many tokens")
+    p.add_argument(
+        "--max_length",
+        type=positive_int,
+        help="cut examples to so many tokens; those with images are left out instead, and counted",
+    )
+    p.add_argument(
+        "--max_prompt_length",
+        "--prompt_max_len",
+        type=positive_int,
+        help="leave out, and count, examples whose prompt has more tokens, those of its images included",
+    )
+    p.add_argument(
+        "--image_root", default=".", help="the folder of the examples' images; none may lie outside"
+    )
     p.add_argument(
         "--dtype", default="float32", choices=["float32", "float64", "bfloat16"], help="of the weights"
     )
@@ -81,11 +96,13 @@ def flags() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     _, parent = resolve(arguments.pretrain)
-    _check_data(arguments.train_data)
+    images = _check_data(arguments.train_data, Path(arguments.image_root))
     recipe = Recipe(
         parent=parent.model,
         train_data=file_hash(arguments.train_data),
         code=fingerprint(__file__),
+        # Only where it matters: text goes on with another one.
+        image_root=arguments.image_root if images else None,
         **{key: getattr(arguments, key) for key in RECIPE_FLAGS},
     )
     # Before the workers start: they could not all wait here, their meeting has a time limit.
@@ -113,25 +130,35 @@ def main(arguments: argparse.Namespace) -> None:
 
 RECIPE_FLAGS = (
     "max_epochs", "train_batch_size", "micro_train_batch_size", "learning_rate", "lr_scheduler",
-    "warmup_ratio", "weight_decay", "max_length", "dtype", "bf16", "gradient_checkpointing", "seed",
-    "save_steps",
+    "warmup_ratio", "weight_decay", "max_length", "max_prompt_length", "dtype", "bf16",
+    "gradient_checkpointing", "seed", "save_steps",
 )  # fmt: skip
 
 
-def _check_data(path: Path) -> None:
-    """Read every row once: a trainer's own error for a torn line says little."""
-    count = 0
+def _check_data(path: Path, image_root: Path) -> bool:
+    """Read every row once: a trainer's own error for a torn line says little.
+
+    Returns:
+        Whether any row has images.
+    """
+    count, seen = 0, False
     for number, row in jsonl.numbered(path):
         count += 1
+        where = f"{path}, line {number}"
         try:
-            PromptCompletion().from_row(row)
+            conversation = PromptCompletion().from_row(row)
         except (KeyError, IndexError, TypeError):
             raise UserError(
-                f"{path}, line {number}",
+                where,
                 f"a row with {', '.join(row) or 'no keys'}",
                 "{'prompt': [messages], 'completion': [message]}",
                 "pass the prompt_completion.jsonl of export.py",
             ) from None
+        if conversation.images:
+            seen = True
+            placeholders(conversation.messages, len(conversation.images), where)
+            placeholders(row["completion"], 0, where)
+            located(conversation.images, image_root, where)
     if not count:
         raise UserError(
             path,
@@ -139,6 +166,7 @@ def _check_data(path: Path) -> None:
             "at least one",
             "see statistics.txt of the selection: it says what became of every completion",
         )
+    return seen
 
 
 if __name__ == "__main__":

@@ -114,12 +114,19 @@ class InProcess:
         devices: GPUs of the job.
         batch_size: completions in progress at a time.
         save_token_ids: keep them.
+        max_failed_fraction: of a block's completions, whose images cannot be shown.
     """
 
     def __init__(
-        self, load: Callable[[], OptimalSampler], devices: list[str], batch_size: int, save_token_ids: bool
+        self,
+        load: Callable[[], OptimalSampler],
+        devices: list[str],
+        batch_size: int,
+        save_token_ids: bool,
+        max_failed_fraction: float = 0.0,
     ) -> None:
-        self._load, self._devices, self._batch = load, devices, (batch_size, save_token_ids)
+        self._load, self._devices = load, devices
+        self._batch = (batch_size, save_token_ids, max_failed_fraction)
         self._sampler: OptimalSampler | None = None
 
     def draw(self, block: Block, missing: Iterable[Missing]) -> Generator[Finished]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from winnow import jsonl
+from winnow.errors import UserError
+from winnow.images import ImageError
 from winnow.journal import Journal
 from winnow.progress import Progress
 from winnow.records import Completion, Prompt, completion_id, completion_seed
@@ -130,14 +132,33 @@ def generate(
 
 
 def completions(
-    block: Block, missing: Iterable[Missing], sampler: OptimalSampler, batch_size: int, save_token_ids: bool
+    block: Block,
+    missing: Iterable[Missing],
+    sampler: OptimalSampler,
+    batch_size: int,
+    save_token_ids: bool,
+    max_failed_fraction: float = 0.0,
 ) -> Generator[Finished]:
-    """Yield the missing completions as they finish; prompts that do not fit at once, with the reason."""
+    """Yield the missing completions as they finish; first, with the reason, those that cannot be drawn.
+
+    Args:
+        block: what the job draws.
+        missing: what its journal lacks.
+        sampler: draws.
+        batch_size: completions in progress at a time.
+        save_token_ids: keep them.
+        max_failed_fraction: of the block, whose images cannot be shown.
+
+    Raises:
+        UserError: the images of more cannot be shown. None of them is in the journal then.
+    """
     from winnow.qstar.sampler import PromptTooLong
 
     rows: list[Row] = []
     origin: dict[str, Missing] = {}
     too_long: list[str] = []
+    failed: list[Completion] = []
+    allowed = max_failed_fraction * len(block.prompts) * len(block.samples)
     for _, group in itertools.groupby(missing, key=lambda each: each.prompt.id):
         samples = list(group)
         prompt = samples[0].prompt
@@ -148,7 +169,20 @@ def completions(
         except PromptTooLong as reason:
             too_long.append(prompt.id)
             for each, seed in zip(samples, seeds, strict=True):
-                yield _without_text(block, each, seed, str(reason)), None
+                yield _without_text(block, each, seed, "prompt_too_long", str(reason)), None
+        except ImageError as error:
+            told = str(error).replace("\n", ";")
+            failed += [
+                _without_text(block, each, seed, "failed", told)
+                for each, seed in zip(samples, seeds, strict=True)
+            ]
+            if len(failed) > allowed:
+                raise UserError(
+                    error.where,
+                    f"{error.found}; {len(failed)} completions have failed so far",
+                    f"{error.expected}, and at most {int(allowed)} that fail (--max_failed_fraction)",
+                    error.mend,
+                ) from None
     if too_long:
         log.warning(
             "%d prompts are longer than the context (the first: %s); they are in the ledger as "
@@ -156,6 +190,10 @@ def completions(
             len(too_long),
             min(too_long),
         )
+    if failed:
+        log.warning("%d completions failed; the ledger has them. First: %s", len(failed), failed[0].detail)
+    for completion in failed:
+        yield completion, None
     for drawn in sampler.draw(rows, batch_size):
         yield _completion(block, origin[drawn.row.id], drawn, sampler, save_token_ids), drawn.diagnostics
 
@@ -182,10 +220,10 @@ def write(block: Block, journal: Journal, output: Path, diagnostics: Path | None
     unsorted.replace(output)
 
 
-def _without_text(block: Block, missing: Missing, seed: int, reason: str) -> Completion:
+def _without_text(block: Block, missing: Missing, seed: int, reason: str, detail: str) -> Completion:
     return Completion(
-        missing.id, missing.prompt.id, missing.sample, seed, "", "prompt_too_long", 0, 0,
-        block.step, block.alpha, block.model, block.teacher, None, reason,
+        missing.id, missing.prompt.id, missing.sample, seed, "", reason, 0, 0,
+        block.step, block.alpha, block.model, block.teacher, None, detail,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ SIGNATURES = (
 """(place, bytes, kind) by which `FORMATS` are known."""
 
 
+class ImageError(UserError):
+    """Images of one prompt that cannot be shown; the other prompts can still be drawn."""
+
+
 def located(paths: Sequence[str], root: Path, where: str) -> tuple[Path, ...]:
     """The files of a prompt's images, under their root.
 
@@ -40,29 +44,29 @@ def located(paths: Sequence[str], root: Path, where: str) -> tuple[Path, ...]:
         where: the prompt, for the message.
 
     Raises:
-        UserError: a path that leaves the root, a file that is not there, or one that is too large.
+        ImageError: a path that leaves the root, a file that is not there, or one that is too large.
     """
     return tuple(_located(path, root.resolve(), where) for path in paths)
 
 
 def _located(path: str, root: Path, where: str) -> Path:
     if not isinstance(path, str) or "\0" in path:
-        raise UserError(where, f"the image {path!r}", "a path", "correct the list of images")
+        raise ImageError(where, f"the image {path!r}", "a path", "correct the list of images")
     file = (root / path).resolve()
     if not file.is_relative_to(root):
-        raise UserError(
+        raise ImageError(
             where,
             f"the image {path!r} lies outside {root}",
             "a path below it",
             "correct the path, or --image_root",
         )
     if not file.is_file():
-        raise UserError(
+        raise ImageError(
             where, f"the image {path!r} is not in {root}", "a file", "correct the path, or --image_root"
         )
     size = file.stat().st_size
     if size > LARGEST:
-        raise UserError(
+        raise ImageError(
             where,
             f"the image {path!r} has {size / 2**20:.0f} MiB",
             f"at most {LARGEST // 2**20} MiB",
@@ -75,8 +79,22 @@ def opened(file: Path, where: str) -> Any:
     """An image as RGB (a Pillow image).
 
     Raises:
-        UserError: it is not an image, or cut off.
+        ImageError: it is not an image, or cut off.
     """
+    return _read(file, where, lambda image: image.convert("RGB"))
+
+
+def dimensions(file: Path, where: str) -> tuple[int, int]:
+    """Width and height of an image, in pixels, by its header alone.
+
+    Raises:
+        ImageError: it is not an image.
+    """
+    width, height = _read(file, where, lambda image: image.size)
+    return int(width), int(height)
+
+
+def _read(file: Path, where: str, take: Callable[[Any], Any]) -> Any:
     from PIL import Image
 
     try:
@@ -84,9 +102,9 @@ def opened(file: Path, where: str) -> Any:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise ValueError(f"{width} × {height} pixels, more than {MOST_PIXELS:,}")
-            return image.convert("RGB")
+            return take(image)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(
+        raise ImageError(
             where,
             f"{file} cannot be read: {error}",
             "a whole image file (PNG, JPEG, WebP …)",
@@ -113,19 +131,19 @@ def file_type(content: bytes, file: Path, where: str) -> str:
     """The media type of an image, by its first bytes: names lie.
 
     Raises:
-        UserError: none of those that servers take, or one that is cut off.
+        ImageError: none of those that servers take, or one that is cut off.
     """
     for offset, mark, name in SIGNATURES:
         if content.startswith(mark, offset):
             if not _ends(content, name):
-                raise UserError(
+                raise ImageError(
                     where,
                     f"{file} is cut off after {len(content):,} bytes",
                     f"a whole {name.upper()} file",
                     "replace the file",
                 )
             return f"image/{name}"
-    raise UserError(
+    raise ImageError(
         where,
         f"{file} is no image: it begins with {content[:8]!r}",
         f"one of {', '.join(sorted({name for _, _, name in SIGNATURES}))}",
@@ -156,6 +174,23 @@ def _scan(content: bytes) -> int:
     return len(content)
 
 
+def placeholders(messages: Sequence[Message], count: int, where: str) -> int:
+    """How often ``<image>`` stands in some messages: once for each image, or never.
+
+    Raises:
+        ImageError: another number of them than there are images.
+    """
+    marks = sum(_text(message).count(PLACEHOLDER) for message in messages)
+    if marks not in (0, count):
+        raise ImageError(
+            where,
+            f"{count} images, and {marks} times {PLACEHOLDER} in its messages",
+            "one for each image, or none",
+            "correct the messages, or the list of images",
+        )
+    return marks
+
+
 def in_parts(messages: Sequence[Message], count: int, where: str) -> list[Message]:
     """Messages as templates of image models want them: text and images as parts of the content.
 
@@ -163,16 +198,9 @@ def in_parts(messages: Sequence[Message], count: int, where: str) -> list[Messag
     the last user message.
 
     Raises:
-        UserError: another number of ``<image>`` than there are images.
+        ImageError: another number of ``<image>`` than there are images.
     """
-    marks = sum(_text(message).count(PLACEHOLDER) for message in messages)
-    if marks not in (0, count):
-        raise UserError(
-            where,
-            f"{count} images, and {marks} times {PLACEHOLDER} in its messages",
-            "one for each image, or none",
-            "correct the messages, or the list of images",
-        )
+    marks = placeholders(messages, count, where)
     last = max(
         (i for i, message in enumerate(messages) if message["role"] == "user"), default=len(messages) - 1
     )

@@ -13,7 +13,7 @@ import orjson
 
 from winnow.adapters.example import Adapter, Example
 from winnow.errors import UserError
-from winnow.images import in_parts, located
+from winnow.images import located, placeholders
 from winnow.records import Json, Message, Prompt, content_id
 from winnow.templates import conversation
 
@@ -112,7 +112,7 @@ def _check_images(
     images: list[str], conversations: list[list[Message]], root: Path | None, where: str
 ) -> None:
     for messages in filter(None, conversations):
-        in_parts(messages, len(images), where)
+        placeholders(messages, len(images), where)
     if root is not None:
         located(images, root, where)
 

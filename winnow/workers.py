@@ -37,13 +37,15 @@ def draw_on_all(
     missing: Iterable[Missing],
     batch_size: int,
     save_token_ids: bool,
+    max_failed_fraction: float = 0.0,
 ) -> Generator[Finished]:
     """Yield the missing completions as the workers finish them.
 
     Args:
         devices: names for CUDA_VISIBLE_DEVICES, one a worker.
         load: makes the sampler; has to be picklable.
-        block, missing, batch_size, save_token_ids: as `completions` takes them; the batch is a worker's.
+        block, missing, batch_size, save_token_ids, max_failed_fraction: as `completions` takes them; the
+            batch is a worker's, and each worker counts those that failed by itself.
 
     Raises:
         UserError: what a worker raised.
@@ -51,10 +53,11 @@ def draw_on_all(
     """
     context = multiprocessing.get_context("spawn")
     finished: Any = context.Queue(WAITING)
+    each = (batch_size, save_token_ids, max_failed_fraction)
     workers = [
         context.Process(
             target=_work,
-            args=(device, len(devices), load, block, share, batch_size, save_token_ids, finished),
+            args=(device, len(devices), load, block, share, *each, finished),
             daemon=True,
         )
         for device, share in zip(devices, shares(missing, len(devices)), strict=True)
@@ -113,6 +116,7 @@ def _work(
     missing: list[Missing],
     batch_size: int,
     save_token_ids: bool,
+    max_failed_fraction: float,
     finished: Any,
 ) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
@@ -124,7 +128,7 @@ def _work(
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     os.environ["OMP_NUM_THREADS"] = str(max(1, threads // workers))
     try:
-        for found in completions(block, missing, load(), batch_size, save_token_ids):
+        for found in completions(block, missing, load(), batch_size, save_token_ids, max_failed_fraction):
             finished.put(found)
         finished.put(None)
     except UserError as error:

@@ -5,9 +5,10 @@
 takes some minutes on two cores and writes `models/reward-a` and `models/reward-b` beside this file. Both
 begin as the embedded policy at step 530, with a head of one number instead of its vocabulary and two more
 layers: what the policy foresees is known behind its last layer only, and has to be compared with what is
-there. They learn to tell right solutions from those with one slip, by −log σ(r_right − r_wrong) (arXiv 2009.01325, equation 1).
-They saw other sums: they do not always agree. None of these sums is a prompt of the example. The program
-ends with the share of pairs that each puts in order, of completions that a policy drew for other sums.
+there. They learn to tell right solutions from those with one slip, by −log σ(r_right − r_wrong)
+(arXiv 2009.01325, equation 1). They saw other sums: they do not always agree. None of these sums is a prompt of
+the example. The program ends with the share of pairs that each puts in order, of completions that a policy
+drew for other sums.
 """
 
 import argparse

@@ -29,11 +29,13 @@ class Recipe:
         train_batch_size: examples for each optimizer step, over all devices.
         micro_train_batch_size: examples for each forward pass of a device.
         learning_rate, lr_scheduler, warmup_ratio, weight_decay: of AdamW.
-        max_length: examples are cut to so many tokens; None cuts nothing.
+        max_length: examples are cut to so many tokens, those with images left out; None is no limit.
+        max_prompt_length: examples with a longer prompt are left out; None is no limit.
         dtype: of the weights while training.
         bf16, gradient_checkpointing: to save memory.
         seed: of the order of the examples, and of dropout.
         save_steps: optimizer steps between the checkpoints that a killed run resumes from.
+        image_root: the folder of the examples' images; None where they have none.
     """
 
     parent: str
@@ -47,11 +49,13 @@ class Recipe:
     warmup_ratio: float = 0.03
     weight_decay: float = 0.0
     max_length: int | None = None
+    max_prompt_length: int | None = None
     dtype: str = "float32"
     bf16: bool = False
     gradient_checkpointing: bool = False
     seed: int = 0
     save_steps: int = 50
+    image_root: str | None = None
 
     def __post_init__(self) -> None:
         if self.train_batch_size % self.micro_train_batch_size:
@@ -89,6 +93,16 @@ class Workplace:
     def recipe(self) -> Path:
         """The recipe of the unfinished run."""
         return self.unfinished / "recipe.json"
+
+    @property
+    def fitting(self) -> Path:
+        """Which rows of the training file the unfinished run is trained on."""
+        return self.unfinished / "fitting.json"
+
+    @property
+    def examples(self) -> Path:
+        """How many rows were trained on, and how many were left out."""
+        return self.root / "examples.json"
 
     @property
     def losses(self) -> Path:

@@ -17,15 +17,14 @@ from typing import Any
 import torch
 import transformers
 from accelerate import PartialState
-from accelerate.utils import gather_object
-from datasets import disable_progress_bars, load_dataset
+from datasets import Dataset, disable_progress_bars, load_dataset
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
     AutoTokenizer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
+    ProcessorMixin,
 )
 from trl import SFTConfig, SFTTrainer
 
@@ -35,81 +34,38 @@ from winnow.devices import visible
 from winnow.ending import EXIT_CODE, Stopped, told_of_the_end
 from winnow.errors import UserError
 from winnow.manifest import describe, resolve
+from winnow.training.callbacks import CountSteps, MarkWhole, StopWhenTold
+from winnow.training.examples import Fitting, Lengths, Shown, fitting
 from winnow.training.order import WholeBatches
 from winnow.training.recipe import Recipe, Workplace, alone, discard, last_whole_checkpoint
 
 log = logging.getLogger("train")
 
 
-class MarkWhole(TrainerCallback):
-    """Marks a checkpoint once all its files are written: a killed save leaves one without the mark."""
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called after the last file of a checkpoint."""
-        if state.is_world_process_zero:
-            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "whole").touch()
-
-
 class Trainer(SFTTrainer):
-    """TRL's trainer, with an order of the examples that does not depend on the number of processes."""
+    """TRL's trainer, with an order of the examples that does not depend on the number of processes.
+
+    Resumed, it goes on with every weight of its checkpoint.
+    """
 
     def _get_train_sampler(self, train_dataset: Any = None) -> WholeBatches:
         per_step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
         rows: Any = train_dataset or self.train_dataset
         return WholeBatches(len(rows), per_step * self.args.world_size, int(self.args.data_seed or 0))
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the weights as they were saved, all of them.
 
-class CountSteps(TrainerCallback):
-    """Tells the account of this attempt how far it is."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
-        self._steps = 0
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called when a checkpoint, if there is one, is loaded."""
-        self._steps = state.global_step
-        self._attempt.add(total=state.max_steps)
-        self._attempt.find(steps=self._steps)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called after each optimizer step."""
-        self._attempt.add(steps=state.global_step - self._steps)
-        self._steps = state.global_step
-
-
-class StopWhenTold(TrainerCallback):
-    """Ends a run that was told of its end, with a checkpoint, after the step in hand.
-
-    Attributes:
-        reason: why it was told, or None; the same on every process.
-    """
-
-    def __init__(self, state: PartialState) -> None:
-        self.reason: str | None = None
-        self._told: str | None = None
-        self._state = state
-
-    def tell(self, reason: str) -> None:
-        """Called by the signal's handler, at any moment."""
-        self._told = reason
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called after each optimizer step. All processes have to leave at the same one."""
-        told = [self._told]
-        if self._state.num_processes > 1:
-            told = gather_object(told)
-        self.reason = next((each for each in told if each), None)
-        if self.reason:
-            control.should_save = control.should_training_stop = True
+        The trainer's own way takes the names in the file for the model's. Image models are saved under
+        other names: none of theirs would be loaded, and only a warning would tell.
+        """
+        folder = Path(resume_from_checkpoint)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or not any(folder.glob("model*.safetensors")):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        into: Any = self.model if model is None else model
+        saved = type(into).from_pretrained(folder, dtype=into.dtype, use_safetensors=True)
+        into.load_state_dict(saved.state_dict())
 
 
 def train(workplace: Workplace, given: argparse.Namespace) -> None:
@@ -146,6 +102,44 @@ def _trainer(
     stop: StopWhenTold,
 ) -> Trainer:
     directory, _ = resolve(given.model)
+    code = given.trust_remote_code
+    sees = reads_images(directory, code)
+    reader: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(
+        directory, trust_remote_code=code
+    )
+    return Trainer(
+        model=(AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
+            directory,
+            dtype=getattr(torch, recipe.dtype),
+            use_safetensors=True,
+            trust_remote_code=code,
+        ),
+        processing_class=reader,
+        args=_arguments(recipe, workplace, state, sees),
+        train_dataset=_rows(recipe, workplace, state, given, reader),
+        callbacks=[MarkWhole(), stop],
+    )
+
+
+def reads_images(directory: Path, trust_remote_code: bool) -> bool:
+    """Whether a model is one of images."""
+    config = AutoConfig.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    return getattr(config, "vision_config", None) is not None
+
+
+def _rows(
+    recipe: Recipe, workplace: Workplace, state: PartialState, given: argparse.Namespace, reader: Any
+) -> Dataset:
+    """The rows of the training file that fit; for an image model with their images, opened when needed."""
+    sees = isinstance(reader, ProcessorMixin)
+    if recipe.image_root is not None and not sees:
+        raise UserError(
+            given.train_data,
+            f"rows with images, for {given.model}, which reads text alone",
+            "a model with a vision_config in its config.json",
+            "train an image model, or leave out the images",
+        )
+    root = Path(recipe.image_root or ".")
     with state.main_process_first():
         rows = load_dataset(
             "json",
@@ -153,21 +147,20 @@ def _trainer(
             split="train",
             cache_dir=str(workplace.unfinished / "dataset"),
         )
-    return Trainer(
-        model=AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=getattr(torch, recipe.dtype),
-            use_safetensors=True,
-            trust_remote_code=given.trust_remote_code,
-        ),
-        processing_class=AutoTokenizer.from_pretrained(directory, trust_remote_code=given.trust_remote_code),
-        args=_arguments(recipe, workplace, state),
-        train_dataset=rows,
-        callbacks=[MarkWhole(), stop],
-    )
+        if not workplace.fitting.exists():
+            lengths = Lengths(reader, root if sees else None)
+            jsonl.write_json(workplace.fitting, asdict(fitting(rows, lengths, recipe, given.train_data)))
+    found = Fitting(**jsonl.read_json(workplace.fitting))
+    if len(found.kept) < len(rows) and state.is_main_process:
+        log.warning(
+            "%d of %d rows are left out: %d for the length of their prompt, %d with images for the whole",
+            len(rows) - len(found.kept), len(rows), found.prompt_too_long, found.too_long,
+        )  # fmt: skip
+    kept = rows.select(found.kept)
+    return kept.with_transform(Shown(root, given.train_data)) if recipe.image_root is not None else kept
 
 
-def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFTConfig:
+def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState, sees: bool) -> SFTConfig:
     per_step = recipe.micro_train_batch_size * state.num_processes
     if recipe.train_batch_size % per_step:
         raise UserError(
@@ -185,7 +178,8 @@ def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFT
         lr_scheduler_type=recipe.lr_scheduler,
         warmup_steps=recipe.warmup_ratio,
         weight_decay=recipe.weight_decay,
-        max_length=recipe.max_length,
+        # Of examples with images those that are longer are left out: a cut may go through an image.
+        max_length=recipe.max_length if recipe.image_root is None else None,
         completion_only_loss=True,
         bf16=recipe.bf16,
         gradient_checkpointing=recipe.gradient_checkpointing,
@@ -200,7 +194,8 @@ def _arguments(recipe: Recipe, workplace: Workplace, state: PartialState) -> SFT
         logging_first_step=True,
         report_to="none",
         disable_tqdm=True,
-        ddp_find_unused_parameters=False,
+        # A tower's last layers may be read by nobody, and all of it stands idle for a batch of text.
+        ddp_find_unused_parameters=sees,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
 
@@ -219,6 +214,7 @@ def _finish(trainer: Any, workplace: Workplace, recipe: Recipe) -> None:
     shutil.rmtree(workplace.model, ignore_errors=True)
     partial.replace(workplace.model)
     jsonl.write_json(workplace.losses, [entry for entry in trainer.state.log_history if "loss" in entry])
+    jsonl.write_json(workplace.examples, Fitting(**jsonl.read_json(workplace.fitting)).to_row())
     # Relative to the manifest, so that a moved run is still whole.
     manifest = describe(workplace.model, recipe=asdict(recipe), parent=recipe.parent)
     replace(manifest, directory=workplace.model.name).write(workplace.manifest)
