@@ -25,6 +25,7 @@ from transformers import (
     Qwen3ForSequenceClassification,
 )
 
+from winnow import scoring
 from winnow.records import Prompt
 from winnow.scoring import Item
 
@@ -129,3 +130,20 @@ def items(*prompts: tuple[str, list[str]], images: list[str] | None = None) -> l
         prompt = Prompt(f"p{number}", [{"role": "user", "content": asked}], images=images)
         made += [Item(f"p{number}/{sample}", prompt, text, {}) for sample, text in enumerate(texts)]
     return made
+
+
+SOME = items(
+    ("abc" * 9, ["aaa", "bcd" * 4, "bcd" * 4, "", "h" * 20]),
+    ("ha", ["gg"]),
+    ("dd" * 20, ["a", "abab", "c" * 12]),
+    ("c c", ["e" * 40] * 2),
+)
+"""Prompts with several completions, equal ones and an empty one; and a prompt with one."""
+
+
+def build(directory, **options):
+    return scoring.build("reward_model", {"model": str(directory), "device": "cpu", **options})
+
+
+def values(scorer, those=SOME):
+    return [score.value for score in scorer.score_items(those)]
