@@ -340,11 +340,17 @@ def test_what_llama_factory_is_told(tmp_path):
 
 
 def test_diagnostics_meet_their_completions(tmp_path):
-    """Two shards of two blocks; the second block of p1 has none, nothing of p2 was accepted."""
-    told = [["p0/0", "p1/0"], ["p0/1"], ["p2/0", "p3/0"], ["p3/1"]]
+    """Two shards of two blocks; p1 has none in its second block, p4 nowhere."""
+    told = [["p0/0", "p1/0"], ["p0/1"], ["p2/0", "p3/0"], ["p2/1", "p3/1"]]
     paths = [tmp_path / str(place) for place in range(4)]
     for path, found in zip(paths, told, strict=True):
         path.write_bytes(b"".join(jsonl.dumps({"id": each, "prompt_id": each[:2]}) for each in found))
     diagnostics = Diagnostics(paths, 2)
-    wanted = {"p0": ["p0/0", "p0/1"], "p1": ["p1/0"], "p2": ["p2/0"], "p3": ["p3/0", "p3/1"], "p4": []}
+    wanted = {
+        "p0": ["p0/0", "p0/1"],
+        "p1": ["p1/0"],
+        "p2": ["p2/0", "p2/1"],
+        "p3": ["p3/0", "p3/1"],
+        "p4": [],
+    }
     assert {prompt: sorted(diagnostics.of(prompt)) for prompt in wanted} == wanted
