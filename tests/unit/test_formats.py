@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from winnow import formats, jsonl
 from winnow.errors import UserError
 from winnow.formats import dataset_info, files, sources
+from winnow.formats.diagnostics import Diagnostics
 from winnow.formats.format import Answered, Conversation, Origin, Pair
 
 
@@ -336,3 +337,20 @@ def test_what_llama_factory_is_told(tmp_path):
     assert found["messages"]["tags"]["assistant_tag"] == "assistant"
     dataset_info.write(tmp_path, {"messages.jsonl": True})
     assert "messages" not in json.loads((tmp_path / "dataset_info.json").read_text())
+
+
+def test_diagnostics_meet_their_completions(tmp_path):
+    """Two shards of two blocks; p1 has none in its second block, p4 nowhere."""
+    told = [["p0/0", "p1/0"], ["p0/1"], ["p2/0", "p3/0"], ["p2/1", "p3/1"]]
+    paths = [tmp_path / str(place) for place in range(4)]
+    for path, found in zip(paths, told, strict=True):
+        path.write_bytes(b"".join(jsonl.dumps({"id": each, "prompt_id": each[:2]}) for each in found))
+    diagnostics = Diagnostics(paths, 2)
+    wanted = {
+        "p0": ["p0/0", "p0/1"],
+        "p1": ["p1/0"],
+        "p2": ["p2/0", "p2/1"],
+        "p3": ["p3/0", "p3/1"],
+        "p4": [],
+    }
+    assert {prompt: sorted(diagnostics.of(prompt)) for prompt in wanted} == wanted

@@ -180,6 +180,38 @@ def test_a_scorer_that_never_scored_is_named(tmp_path):
         verify(path, fmt, members, TEXTS)
 
 
+class Layout:
+    """Passes what has a line of its own for the answer, and counts characters."""
+
+    name, version, measures = "layout", 1, "reward"
+
+    def __init__(self, passes):
+        self.passes = passes
+
+    def score(self, text, reference):
+        return Score(len(text), self.passes(text), "")
+
+
+def test_a_format_that_lays_out_anew_keeps_the_verdicts(tmp_path):
+    """The text that is read back is scored, not that of the records: LightRFT's layout has more lines."""
+    for passes, kept in ((lambda text: "<answer>" in text, True), (lambda text: "\n" not in text, False)):
+        members = []
+        for each in selected():
+            text = each.row["text"].replace("\n", "")
+            told = {"value": len(text), "passed": passes(text), "version": 1}
+            scores = {**each.row["scores"], "layout": told}
+            members.append(source({**each.row, "text": text, "scores": scores}, each.prompt))
+        checks = Checks({**SCORERS, "layout": Layout(passes)})
+        path, fmt = write(tmp_path, "messages", members)
+        assert verify(path, fmt, members, checks).rows == 3
+        path, fmt = write(tmp_path, "lightrft", members)
+        if kept:
+            assert verify(path, fmt, members, checks).rows == 3
+        else:
+            with pytest.raises(UserError, match=r"layout now gives .* \(passed: False\)"):
+                verify(path, fmt, members, checks)
+
+
 class Judge:
     """Costly: it has no `score`, and cannot be asked again."""
 

@@ -15,18 +15,21 @@ def rescored(scorers: Mapping[str, AnyScorer], text: str, source: Source) -> Non
 
     Scorers of a text alone run again; combiners combine again, of the new scores where there are any and
     else of the recorded ones. All others (a model, a judge, a vote over completions) would have to see more
-    than the row: their record has to be there, of the version that is configured.
+    than the row: their record has to be there, of the version that is configured. Of a format that lays the
+    completion out anew, only the verdicts have to stay: its length, say, is another.
 
     Raises:
         UserError: a scorer that never scored the completion, or now says otherwise.
     """
     said: dict[str, Score] = {}
+    anew = text != source.row["text"]
     for name, scorer in scorers.items():
         recorded = source.row["scores"].get(name)
         if recorded is None:
             raise _unfit(f"it was never scored with {name}, which is to verify it")
         said[name] = again = _again(scorer, text, source, said) or _recorded(name, scorer, recorded)
-        if (again.value, again.passed) != (recorded["value"], recorded["passed"]):
+        same = again.passed == recorded["passed"] and (anew or again.value == recorded["value"])
+        if not same:
             raise _unfit(
                 f"{name} now gives {again.value} (passed: {again.passed}), "
                 f"the scored file has {recorded['value']} (passed: {recorded['passed']})"
