@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -261,6 +262,31 @@ def test_a_push_by_another_in_between(run, hub, program):
         program(run)
     assert hub.head(REPO).files["README.md"].content == b"theirs"
     assert f"{DATA}/messages.jsonl" not in hub.head(REPO).files
+
+
+def test_two_pushes_at_once(run, hub, program):
+    run.add_arm(MIXED, prompts=LARGE)
+    hub.create(REPO)
+    hub.before_commit = threading.Barrier(2, timeout=30).wait
+    ends = []
+
+    def call(alpha):
+        try:
+            program(run, "--alpha", alpha)
+            ends.append("pushed")
+        except UserError as error:
+            ends.append(error.found)
+
+    both = [threading.Thread(target=call, args=(alpha,)) for alpha in ("policy", "kl_symmetry")]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    told = "somebody pushed to it in the meantime, and what they pushed is not this (412)"
+    assert sorted(ends) == ["pushed", told]
+    assert len(hub.repositories[REPO].branches["main"]) == 2
+    arms = {path.split("/")[2] for path in hub.head(REPO).files if path.startswith("training_data/")}
+    assert len(arms) == 1
 
 
 def test_the_same_push_by_another_in_between(run, hub, program, caplog):
