@@ -344,12 +344,16 @@ def test_a_license_that_the_hub_does_not_know(run, hub, program):
     assert "correct --license" in error.value.mend
 
 
-def test_a_file_that_changes_on_the_way(run, hub, program, monkeypatch):
+@pytest.mark.parametrize(
+    "change", [lambda path: os.utime(path, (1, 1)), lambda path: path.unlink(missing_ok=True)]
+)
+def test_a_file_that_changes_on_the_way(run, hub, program, change):
     path = run.results / DATA / "sharegpt.json"
 
     def touched(method, request, before):
-        if method == "PUT":
-            os.utime(path, (1, 1))
+        # A request is counted when its body was read: all files have been sent.
+        if method == "PUT" and hub.count("PUT", "/lfs/") == 4 and path.exists():
+            change(path)
 
     hub.script = touched
     with pytest.raises(UserError, match="it has changed while it was being published"):
