@@ -8,13 +8,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import finished_run
-import hub_server
+import hub_pages
 import pytest
+from hub_pages import TOKEN
 from hub_server import HubServer
+from hub_store import Entry
 
 from winnow.arms import Arm
 from winnow.errors import UserError
@@ -43,7 +46,7 @@ def hub(monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     with HubServer() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield server
 
 
@@ -80,10 +83,10 @@ def test_a_push(run, hub, program, caplog):
         assert pushed.files[path].content == local(run, path)
     assert pushed.files[f"{DATA}/sharegpt.json"].large and not pushed.files["README.md"].large
     assert pushed.message == "small: step-460/policy/n-4" and first.message == "initial commit"
-    assert hub.tokens == {f"Bearer {hub_server.TOKEN}"}
+    assert hub.tokens == {f"Bearer {TOKEN}"}
     # The token is sent to the hub, and stands nowhere else.
-    assert hub_server.TOKEN not in caplog.text
-    assert all(hub_server.TOKEN.encode() not in entry.content for entry in pushed.files.values())
+    assert TOKEN not in caplog.text
+    assert all(TOKEN.encode() not in entry.content for entry in pushed.files.values())
     assert (
         f"one commit, 6 files written, 0 removed: {hub.endpoint}/datasets/{REPO}/tree/{pushed.oid}"
         in caplog.text
@@ -113,7 +116,7 @@ def test_public_only_where_it_is_said(run, hub, program):
 def start(run, hub, *arguments):
     environment = {
         **os.environ, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub_server.TOKEN,
+        "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN,
     }  # fmt: skip
     command = [
         sys.executable,
@@ -152,7 +155,7 @@ def test_killed_half_way_and_run_again(run, hub, monkeypatch):
     assert sent == dict.fromkeys(arrived, 1) | {late: 2}
     _, pushed = hub.repositories[REPO].branches["main"]
     assert pushed.files[f"{DATA}/sharegpt.json"].content == local(run, f"{DATA}/sharegpt.json")
-    assert hub_server.TOKEN not in text
+    assert TOKEN not in text
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def test_a_server_that_fails_for_good(run, hub, program):
 
 def test_an_answer_that_is_lost_after_the_commit(run, hub, program):
     """The commit is made, and its answer is not heard: the next look finds it, and makes no second one."""
-    original = hub_server.Handler.commit
+    original = hub_pages.Handler.commit
 
     def commit_and_fail(handler, body, name, branch):
         answer, handler.answer = handler.answer, lambda *ignored: None
@@ -196,12 +199,12 @@ def test_an_answer_that_is_lost_after_the_commit(run, hub, program):
         handler.answer = answer
         handler.answer(504, {"error": "gateway"})
 
-    routes = hub_server.ROUTES
+    routes = hub_pages.ROUTES
     try:
-        hub_server.ROUTES = tuple((m, p, commit_and_fail if a is original else a) for m, p, a in routes)
+        hub_pages.ROUTES = tuple((m, p, commit_and_fail if a is original else a) for m, p, a in routes)
         program(run)
     finally:
-        hub_server.ROUTES = routes
+        hub_pages.ROUTES = routes
     assert len(hub.repositories[REPO].branches["main"]) == 2
 
 
@@ -219,7 +222,7 @@ def test_a_refused_token(run, hub, program, status, told):
     hub.script = lambda method, path, before: status if status == 401 or "create" in path else None
     with pytest.raises(UserError, match=told) as error:
         program(run)
-    assert "HF_TOKEN" in str(error.value) and hub_server.TOKEN not in str(error.value)
+    assert "HF_TOKEN" in str(error.value) and TOKEN not in str(error.value)
     assert not hub.repositories
 
 
@@ -242,10 +245,10 @@ def test_no_token(run, hub, program, monkeypatch, value, found):
 
 def test_the_token_does_not_go_along(run, hub, program):
     shard = run.results / "prompts" / "train" / "00000-of-00001.jsonl"
-    run.record(shard, "prompts", "prompts.py", f"--dataset=a --prompt_template={hub_server.TOKEN}")
+    run.record(shard, "prompts", "prompts.py", f"--dataset=a --prompt_template={TOKEN}")
     with pytest.raises(UserError, match="it would hold the value of HF_TOKEN") as error:
         program(run)
-    assert hub_server.TOKEN not in str(error.value) and not hub.requests
+    assert TOKEN not in str(error.value) and not hub.requests
 
 
 def test_a_push_by_another_in_between(run, hub, program):
@@ -253,7 +256,7 @@ def test_a_push_by_another_in_between(run, hub, program):
     hub.create(REPO)
 
     def another():
-        files = {**hub.head(REPO).files, "README.md": hub_server.Entry(b"theirs", False)}
+        files = {**hub.head(REPO).files, "README.md": Entry(b"theirs", False)}
         hub.repositories[REPO].add("main", "theirs", files)
 
     hub.before_commit = another
@@ -261,6 +264,31 @@ def test_a_push_by_another_in_between(run, hub, program):
         program(run)
     assert hub.head(REPO).files["README.md"].content == b"theirs"
     assert f"{DATA}/messages.jsonl" not in hub.head(REPO).files
+
+
+def test_two_pushes_at_once(run, hub, program):
+    run.add_arm(MIXED, prompts=LARGE)
+    hub.create(REPO)
+    hub.before_commit = threading.Barrier(2, timeout=30).wait
+    ends = []
+
+    def call(alpha):
+        try:
+            program(run, "--alpha", alpha)
+            ends.append("pushed")
+        except UserError as error:
+            ends.append(error.found)
+
+    both = [threading.Thread(target=call, args=(alpha,)) for alpha in ("policy", "kl_symmetry")]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    told = "somebody pushed to it in the meantime, and what they pushed is not this (412)"
+    assert sorted(ends) == ["pushed", told]
+    assert len(hub.repositories[REPO].branches["main"]) == 2
+    arms = {path.split("/")[2] for path in hub.head(REPO).files if path.startswith("training_data/")}
+    assert len(arms) == 1
 
 
 def test_the_same_push_by_another_in_between(run, hub, program, caplog):
@@ -271,7 +299,7 @@ def test_the_same_push_by_another_in_between(run, hub, program, caplog):
         hub.before_commit = lambda: None
         files = dict(hub.head("someone/first").files)
         readme = files["README.md"].content.replace(b"someone/first", REPO.encode())
-        hub.repositories[REPO].add("main", "same", {**files, "README.md": hub_server.Entry(readme, False)})
+        hub.repositories[REPO].add("main", "same", {**files, "README.md": Entry(readme, False)})
 
     hub.before_commit = another
     caplog.set_level(logging.INFO)
@@ -316,12 +344,16 @@ def test_a_license_that_the_hub_does_not_know(run, hub, program):
     assert "correct --license" in error.value.mend
 
 
-def test_a_file_that_changes_on_the_way(run, hub, program, monkeypatch):
+@pytest.mark.parametrize(
+    "change", [lambda path: os.utime(path, (1, 1)), lambda path: path.unlink(missing_ok=True)]
+)
+def test_a_file_that_changes_on_the_way(run, hub, program, change):
     path = run.results / DATA / "sharegpt.json"
 
     def touched(method, request, before):
-        if method == "PUT":
-            os.utime(path, (1, 1))
+        # A request is counted when its body was read: all files have been sent.
+        if method == "PUT" and hub.count("PUT", "/lfs/") == 4 and path.exists():
+            change(path)
 
     hub.script = touched
     with pytest.raises(UserError, match="it has changed while it was being published"):

@@ -189,7 +189,7 @@ def test_paths_that_datasets_would_take_for_patterns(tmp_path):
 
 def test_two_formats_of_one_name(run, monkeypatch):
     class Twin:
-        filename = "messages.json"
+        filename = "messages.json"  # without a name, as a user's own
 
     both = [formats.find("messages"), Twin()]
     folder = run.results / "training_data/step-460/policy/n-4"

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import finished_run
-import hub_server
 import orjson
+from hub_pages import TOKEN
 from hub_server import HubServer
 
 from winnow.arms import Arm
@@ -34,7 +34,7 @@ def test_load_dataset_from_the_hub_that_was_pushed_to(tmp_path):
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_ENDPOINT": hub.endpoint,
-            "HF_TOKEN": hub_server.TOKEN,
+            "HF_TOKEN": TOKEN,
             "HF_HOME": str(tmp_path / "home"),
         }
 

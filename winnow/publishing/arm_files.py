@@ -26,7 +26,7 @@ class FormatFile:
     """A file of training data.
 
     Attributes:
-        name: of its configuration within the arm: `messages`, `sharegpt` …
+        name: of its configuration within the arm: the format's, or of a user's own its file's without ending.
         file: its content.
         rows: how many it has.
     """
@@ -97,7 +97,7 @@ def read_arm(layout: Layout, arm: Arm, names: Sequence[str], records: JobRecords
         rows = verify(path, fmt, accepted, counts, totals["completions"])
         images = images or rows.images
         file = PublishedFile.of_file(f"training_data/{arm.path}/{fmt.filename}", path)
-        kept.append(FormatFile(Path(fmt.filename).stem, file, rows.count))
+        kept.append(FormatFile(getattr(fmt, "name", Path(fmt.filename).stem), file, rows.count))
     return ArmFiles(
         arm,
         totals,

@@ -54,9 +54,11 @@ class PublishedFile:
         """Compare a local file with what was read.
 
         Raises:
-            UserError: it has been written since.
+            UserError: it has been written or removed since.
         """
-        if isinstance(self.source, Path) and _stamp(self.source) != self.stamp:
+        if isinstance(self.source, bytes):
+            return
+        if not self.source.is_file() or _stamp(self.source) != self.stamp:
             raise UserError(
                 self.source,
                 "it has changed while it was being published",

@@ -6,11 +6,9 @@ import os
 import re
 from typing import Any
 
+from winnow.doctor.hub import HUB, YES
 from winnow.errors import UserError
 from winnow.publishing.refusals import TOKEN
-
-HUB = "https://huggingface.co"
-YES = {"1", "true", "yes", "on"}
 
 
 def check_repo_id(repo_id: str) -> None:
