@@ -15,6 +15,7 @@ from winnow.errors import UserError
 from winnow.selection.decision import ACCEPTED
 from winnow.selection.near_duplicates import PERMUTATIONS, NearDuplicates, rows_of_band, signature, similarity
 from winnow.selection.rules import Rules
+from winnow.selection.signature_index import SignatureIndex
 from winnow.selection.words import ngram_hashes, text_hash, words
 
 
@@ -92,6 +93,16 @@ def test_the_index_finds_what_a_comparison_with_all_finds():
             near.remember([(f"p{i}/0", text)])
             kept.append((f"p{i}/0", sign))
     assert 30 < len(kept) < 120
+
+
+def test_the_index_finds_what_stands_behind_another_in_every_band():
+    index = SignatureIndex(threshold=0.75, length=4, rows=2)
+    index.add("a", np.array([1, 2, 3, 4], np.uint32))
+    index.add("b", np.array([1, 2, 9, 9], np.uint32))
+    index.add("c", np.array([3, 4, 1, 2], np.uint32))
+    assert index.first_like(np.array([1, 2, 3, 5], np.uint32)) == "a"
+    assert index.first_like(np.array([1, 2, 5, 6], np.uint32)) is None
+    assert index.first_like(np.array([3, 4, 1, 5], np.uint32)) == "c"
 
 
 def test_state_is_some_kilobyte_a_text():

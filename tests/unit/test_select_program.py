@@ -34,13 +34,13 @@ SELECT = program("select")
 
 @pytest.fixture
 def stored(tmp_path):
-    """Thirty prompts of four completions whose errors are 0, 1, 2 and none."""
+    """Thirty prompts of four completions whose errors are 1, 2, 0 and none."""
     prompts, rows = [], []
     for i in range(PROMPTS):
         name = f"p{i:02d}"
         messages = [{"role": "user", "content": f"Question number {i}?"}]
         prompts.append({"id": name, "messages": messages, "metadata": {}})
-        for sample, value in enumerate([1.0, 0.0, 2.0, None]):
+        for sample, value in enumerate([1.0, 2.0, 0.0, None]):
             scores = {"numeric_error": score(value, value == 0.0), "exact_answer": score(float(value == 0.0))}
             rows.append(row(sample, f"{name} says {sample}", prompt=name, scores=scores))
     (tmp_path / "prompts.jsonl").write_bytes(b"".join(map(jsonl.dumps, prompts)))
@@ -66,11 +66,11 @@ def test_pairs_stand_side_by_side_and_the_ledger_has_their_roles(stored):
     assert len(accepted) == 2 * PROMPTS
     for chosen, refused in zip(accepted[::2], accepted[1::2], strict=True):
         assert chosen["prompt_id"] == refused["prompt_id"]
-        assert (chosen["pair"], chosen["role"], chosen["sample"]) == (0, "chosen", 1)
-        assert (refused["pair"], refused["role"], refused["sample"]) == (0, "rejected", 2)
+        assert (chosen["pair"], chosen["role"], chosen["sample"]) == (0, "chosen", 2)
+        assert (refused["pair"], refused["role"], refused["sample"]) == (0, "rejected", 1)
     assert len(ledger) == N * PROMPTS
-    assert ledger[1] == {
-        "id": "p00/1", "stage": "select", "outcome": "accepted", "reason": "best_worst, chosen",
+    assert ledger[2] == {
+        "id": "p00/2", "stage": "select", "outcome": "accepted", "reason": "best_worst, chosen",
         "pair": 0, "role": "chosen",
     }  # fmt: skip
     assert "pair" not in ledger[0]

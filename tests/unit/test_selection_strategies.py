@@ -253,6 +253,22 @@ def test_a_voter_that_ties_shares_its_vote():
     # Two halves each for 0 and 1, and one for 1. If ties went to the first, 0 would have two of three.
     rows, options = votes([0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 2.0])
     assert reasons(rows, strategy="best", **options).index("best") == 1
+    # 1 has two halves and a whole, 0 two halves and the better mean rank, 2 a whole.
+    tie = [0.0, 0.0, 1.0, 1.0]
+    rows, options = votes(tie, tie, [1.0, 0.0, 2.0, 3.0], [1.0, 3.0, 0.0, 2.0])
+    assert reasons(rows, strategy="best", **options).index("best") == 1
+    # 2 has two votes, 0 and 1 two halves: were these wholes, 0 would win by its mean rank.
+    tie = [0.0, 0.0, 1.0]
+    rows, options = votes(tie, tie, [1.0, 2.0, 0.0], [1.0, 2.0, 0.0])
+    assert reasons(rows, strategy="best", **options).index("best") == 2
+
+
+def test_the_lowest_sample_is_first_wherever_it_stands():
+    rows = valued([1.0, 1.0], "exact_answer")
+    rows[0]["text"] = rows[1]["text"] = "same"
+    assert reasons(rows[::-1]) == ["duplicate within its prompt", "correct"]
+    tied = stated("a", "b")[::-1]
+    assert reasons(tied, strategy="majority") == ["not the majority's answer", "majority, a tie"]
 
 
 def test_what_one_voter_could_not_judge_is_out():
