@@ -1,36 +1,30 @@
-"""Make the reward models of this example: two judges of the embedded example's sums.
+"""Make the reward models of this example: two judges of how the embedded example's sums are worked out.
 
     python examples/tulu/make_reward_models.py
 
-takes some minutes on two cores and writes `models/reward-a` and `models/reward-b` beside this file. Both
-begin as the embedded policy at step 530, with a head of one number instead of its vocabulary and two more
-layers: what the policy foresees is known behind its last layer only, and has to be compared with what is
-there. They learn to tell right solutions from those with one slip, by −log σ(r_right − r_wrong)
-(arXiv 2009.01325, equation 1). They saw other sums: they do not always agree. None of these sums is a prompt of
-the example. The program ends with the share of pairs that each puts in order, of completions that a policy
-drew for other sums.
+takes a minute or two on two cores and writes `models/reward-a` and `models/reward-b` beside this file. Both
+begin as the embedded policy at step 530, with a head of one number instead of its vocabulary, and learn to
+prefer a sum that is added number by number over one by tens and units, by −log σ(r_better − r_worse)
+(arXiv 2009.01325, equation 1). Whether a sum is right, models of this size do not learn to tell in minutes.
+They saw other sums: they do not always agree. None of these is a prompt of the example. The program ends with
+the share of pairs that each puts in order, of completions that a policy drew for other sums.
 """
 
 import argparse
 import random
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    Qwen3Config,
-    Qwen3ForSequenceClassification,
-)
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples/arithmetic")]
 
-from conversations import Messages, is_right, student_messages, worked_solution
+from conversations import Messages, number_by_number, student_messages, tens_and_units
 from make_models import name_tokenizer_class
 from make_prompts import Operands, draw_operands, fresh_operands, reserved_operands, unordered
 
@@ -38,49 +32,31 @@ from winnow.qstar import OptimalSampler
 
 BODY = ROOT / "examples/arithmetic/models/policy-step-530"
 SEEDS = {"reward-a": 1, "reward-b": 2}
-MORE_LAYERS = 2
-BATCH, STEPS, LEARNING_RATE = 32, 1500, 1e-3
-SUMS, N = 300, 8
+BATCH, STEPS, LEARNING_RATE = 32, 120, 5e-4
+SUMS, N = 200, 8
 """That are measured, and completions of each."""
-SLIPS = (-20, -10, -2, -1, 1, 2, 10, 20)
 
 Pair = tuple[Messages, str, str]
-"""A question, a right completion and a wrong one."""
-
-
-def slipped(operands: Operands, rng: random.Random) -> str:
-    """A solution whose one slip goes on into what follows, as a policy's does."""
-    a, b, c = operands
-    slip = rng.choice(SLIPS)
-    if rng.random() < 0.5:
-        first = a + b + (slip if rng.random() < 0.5 else 0)
-        last = first + c + (slip if first == a + b else 0)
-        working = f"{a}+{b}={first} {first}+{c}={last}"
-    else:
-        tens, units = ([n // 10 * 10 for n in operands], [n % 10 for n in operands])
-        sums = [sum(tens), sum(units), 0]
-        place = rng.randrange(3)
-        sums[place] += slip if place != 1 else slip // abs(slip)
-        last = sums[0] + sums[1] + sums[2]
-        columns = [
-            f"{'+'.join(map(str, column))}={found}" for column, found in ((tens, sums[0]), (units, sums[1]))
-        ]
-        working = f"{' '.join(columns)} {sums[0]}+{sums[1]}={last}"
-    return f"<think>{working}</think><answer>{last}</answer>"
+"""A question, a completion number by number and one by tens and units."""
 
 
 def drawn_pairs(sums: list[Operands]) -> list[Pair]:
-    """Right and wrong completions of the policy at step 460: the same question, at most four pairs of it."""
+    """Completions of both kinds that the policy at step 460 draws for the same question, right or wrong."""
     policy = OptimalSampler(BODY.with_name("policy-step-460"), alpha_method="policy")
     asked = [student_messages(operands) for operands in sums]
     drawn = policy.generate(asked, max_new_tokens=64, n=N, batch_size=256)
     pairs: list[Pair] = []
-    for index, (operands, messages) in enumerate(zip(sums, asked, strict=True)):
-        texts = drawn.texts[index * N : (index + 1) * N]
-        right = [text for text in texts if is_right(text, operands)]
-        wrong = [text for text in texts if not is_right(text, operands) and text.endswith("</answer>")]
-        pairs += [(messages, *pair) for pair in islice(zip(right, wrong, strict=False), 4)]
+    for index, messages in enumerate(asked):
+        texts = [text for text in drawn.texts[index * N : (index + 1) * N] if text.endswith("</answer>")]
+        # Tens and units: two sums of three numbers, and their sum.
+        kinds = [[text for text in texts if text.count("=") == count] for count in (2, 3)]
+        pairs += [(messages, *pair) for pair in zip(*kinds, strict=False)]
     return pairs
+
+
+def solution(working: Callable[[Operands], str], operands: Operands) -> str:
+    """A right solution, worked out in that way."""
+    return f"<think>{working(operands)}</think><answer>{sum(operands)}</answer>"
 
 
 def rewards(model: torch.nn.Module, tokenizer: object, rows: list[tuple[Messages, str]]) -> torch.Tensor:
@@ -93,21 +69,11 @@ def rewards(model: torch.nn.Module, tokenizer: object, rows: list[tuple[Messages
 
 
 def in_order(model: torch.nn.Module, tokenizer: object, pairs: list[Pair]) -> float:
-    """The share of pairs whose right completion has the higher reward."""
+    """The share of pairs whose first completion has the higher reward."""
     with torch.no_grad():
-        right = rewards(model, tokenizer, [(messages, good) for messages, good, _ in pairs])
-        wrong = rewards(model, tokenizer, [(messages, bad) for messages, _, bad in pairs])
-    return (right > wrong).float().mean().item()
-
-
-def deeper() -> Qwen3ForSequenceClassification:
-    """The policy with more layers and a head of one number."""
-    body = AutoModelForCausalLM.from_pretrained(BODY, dtype=torch.float32)
-    layers = body.config.num_hidden_layers + MORE_LAYERS
-    settings = {**body.config.to_dict(), "num_hidden_layers": layers, "layer_types": None, "num_labels": 1}
-    model = Qwen3ForSequenceClassification(Qwen3Config(**settings)).to(torch.float32)
-    model.model.load_state_dict(body.model.state_dict(), strict=False)
-    return model
+        better = rewards(model, tokenizer, [(messages, good) for messages, good, _ in pairs])
+        worse = rewards(model, tokenizer, [(messages, bad) for messages, _, bad in pairs])
+    return (better > worse).float().mean().item()
 
 
 def train(name: str, reserved: frozenset[Operands], unseen: list[Pair], output: Path) -> None:
@@ -115,15 +81,16 @@ def train(name: str, reserved: frozenset[Operands], unseen: list[Pair], output: 
     torch.manual_seed(SEEDS[name])
     rng = random.Random(SEEDS[name])
     tokenizer = AutoTokenizer.from_pretrained(BODY)
-    model = deeper()
+    logging.set_verbosity_error()
+    model = AutoModelForSequenceClassification.from_pretrained(BODY, num_labels=1, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / STEPS)
     for step in range(1, STEPS + 1):
         sums = [
             each for each in (draw_operands(rng) for _ in range(BATCH)) if unordered(each) not in reserved
         ]
-        good = [(student_messages(each), worked_solution(each, rng)) for each in sums]
-        bad = [(student_messages(each), slipped(each, rng)) for each in sums]
+        good = [(student_messages(each), solution(number_by_number, each)) for each in sums]
+        bad = [(student_messages(each), solution(tens_and_units, each)) for each in sums]
         both = rewards(model, tokenizer, good + bad)
         loss = -torch.nn.functional.logsigmoid(both[: len(sums)] - both[len(sums) :]).mean()
         loss.backward()
@@ -131,7 +98,7 @@ def train(name: str, reserved: frozenset[Operands], unseen: list[Pair], output: 
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        if step % 100 == 0:
+        if step % 40 == 0:
             print(f"{name}, step {step}: loss {loss.item():.3f}", flush=True)
     folder = output / name
     model.to(torch.float16).save_pretrained(folder)
