@@ -14,6 +14,11 @@ what a layer makes of a token, and stand in memory for one layer at a time."""
 LEAST_SAVED = 1 / 8
 """Share of a prompt's tokens that a shared prefix has to save; below that, a pass of its own costs more."""
 
+WORTH_A_PASS = 1 / 8
+"""Share of the budget from which a pass runs about as fast, token for token, as a full one."""
+LEAST_FILLED = 3 / 4
+"""Share of the longest of such a pass that the next row has to have; a shorter one begins another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -136,7 +141,9 @@ def _whole_batches(rows: list[Row], budget: int, most: int) -> list[Batch]:
     batches: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: -len(row.tokens)):
         last = batches[-1] if batches else []
-        if last and len(last) < most and len(last[0].tokens) * (len(last) + 1) <= budget:
+        longest = len(last[0].tokens) if last else 0
+        fits = len(last) < most and longest * (len(last) + 1) <= budget
+        if last and fits and not _better_apart(len(row.tokens), longest, len(last), budget):
             last.append(row)
         else:
             batches.append([row])
@@ -147,7 +154,9 @@ def _shared_batches(families: list[tuple[tuple[int, ...], list[Row]]], budget: i
     batches: list[list[tuple[tuple[int, ...], list[Row]]]] = []
     for family in sorted(families, key=lambda family: -len(family[0])):
         last = batches[-1] if batches else []
-        if last and len(last[0][0]) * (len(last) + 1) <= budget:
+        longest = len(last[0][0]) if last else 0
+        fits = longest * (len(last) + 1) <= budget
+        if last and fits and not _better_apart(len(family[0]), longest, len(last), budget):
             last.append(family)
         else:
             batches.append([family])
@@ -173,11 +182,18 @@ def _suffix_passes(
     passes: list[list[Suffix]] = []
     for suffix in suffixes:
         last = passes[-1] if passes else []
-        if last and _fits(len(last) + 1, len(last[0].tokens), span, budget):
+        longest = len(last[0].tokens) if last else 0
+        fits = _fits(len(last) + 1, longest, span, budget)
+        if last and fits and not _better_apart(len(suffix.tokens), longest, len(last), budget):
             last.append(suffix)
         else:
             passes.append([suffix])
     return map(tuple, passes)
+
+
+def _better_apart(length: int, longest: int, count: int, budget: int) -> bool:
+    """Whether something of this length costs too much padding in a pass of so many rows."""
+    return length < LEAST_FILLED * longest and longest * count >= WORTH_A_PASS * budget
 
 
 def _fits(count: int, longest: int, span: int, budget: int) -> bool:
