@@ -40,7 +40,7 @@ def test_ratings_over_three_checkpoints(tmp_path: Path) -> None:
         del config["data"]["heldout"]
         for arm in config["arms"]:
             arm["n"] = [n]
-            arm.pop("train", None)
+            arm["export"] = arm.pop("train", False)
 
     run(space, "agiqa", smaller)
     truth = {row["id"]: float(row["answer"]) for row in rows(space.root / "examples/agiqa/data/train.jsonl")}
@@ -66,6 +66,10 @@ def test_ratings_over_three_checkpoints(tmp_path: Path) -> None:
         lost = [row for row in ledger if row["id"].startswith("train-007/")]
         assert [row["outcome"] for row in lost] == ["not_generated"] * n
         assert all("train-007.png cannot be read" in row["detail"] for row in lost), lost[:1]
+        if step == steps[-1]:
+            filtered = rows(space.root / f"results/agiqa/training_data/{place}/filtered_dataset.jsonl")
+            assert [row["images"] for row in filtered] == [[f"images/{r['prompt_id']}.png"] for r in kept]
+            assert all(row.keys() == {"problem", "answer", "images"} for row in filtered)
     # The later a checkpoint, the nearer its ratings.
     assert means[0] > means[1] + 0.1 > means[2] + 0.2, means
 
@@ -98,10 +102,22 @@ def test_comparisons_get_better_when_trained_on_what_was_right(tmp_path: Path) -
         first, second = one["images"]
         best = preferred.get((first, second)) or preferred[(second, first)]
         assert one["images"][int(named[1]) - 1] == best
-    assert {row["metadata"]["answer"] for row in prompts.values()} == {
-        "Image 1 is better",
-        "Image 2 is better",
-    }
+    assert {row["reference"] for row in prompts.values()} == {"Image 1 is better", "Image 2 is better"}
+    # LightRFT's own files, the order of the images among them.
+    folder = results / f"training_data/{place}"
+    samples = orjson.loads((folder / "filtered_samples.json").read_bytes())
+    conversations = orjson.loads((folder / "rejection_sampling_train.json").read_bytes())
+    assert "accuracy" in (folder / "filtered_samples_stats.txt").read_text().lower()
+    for kept, sample, row in zip(accepted, samples, conversations, strict=True):
+        shown = prompts[kept["prompt_id"]]["images"]
+        assert row["images"] == shown
+        assert sample["generated_text"] == kept["text"]
+        assert sample["preference"] == ("A" if shown[0] == sample["path1"] else "B")
+        assert [turn["from"] for turn in row["conversations"]] == ["human", "gpt"]
+        told = re.fullmatch(
+            r"<think>\n.+\n</think>\n<answer>Image [12] is better</answer>", row["conversations"][1]["value"]
+        )
+        assert told, row
     trained = orjson.loads((results / f"checkpoints/{place}/examples.json").read_bytes())
     assert trained == {"examples": len(exported), "prompt_too_long": 0, "too_long": 0}
     (arm,) = orjson.loads((results / "summary.json").read_bytes())["arms"]

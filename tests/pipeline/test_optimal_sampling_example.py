@@ -80,6 +80,11 @@ def test_two_rounds_at_small_size(tmp_path: Path) -> None:
         # The student learns from its own prompt, without the answer that led the reasoning.
         assert [message["role"] for message in row["messages"]] == ["user", "assistant"]
         assert "answer" not in row["messages"][0]["content"]
+    written = rows(results / f"training_data/{ARM}/vespo.jsonl")
+    diagnostics = rows(results / f"training_data/{ARM}/vespo.diagnostics.jsonl")
+    assert [row["sample_idx"] for row in written] == [row["sample_idx"] for row in diagnostics]
+    assert all({"messages", "problem", "answer"} <= row.keys() for row in written)
+    assert all(0 < row["alpha_mean"] < 1 for row in diagnostics)
     summary = orjson.loads((results / "summary.json").read_bytes())
     arms = {(arm["step"], arm["alpha"]): arm for arm in summary["arms"]}
     assert arms.keys() == {("0", "policy"), ("0", "kl_symmetry"), ("round-1", "kl_symmetry")}
