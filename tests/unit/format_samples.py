@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from winnow import formats, scoring
+from winnow.formats import files
 from winnow.formats.format import Answered, Conversation, Format, Origin, Pair, Unit
-from winnow.formats.sources import Source, source
+from winnow.formats.sources import Source, grouped, source
 from winnow.records import Prompt
 from winnow.scoring.streams import as_row
 
@@ -124,3 +125,11 @@ def selected() -> list[Source]:
         for i, prompt in enumerate(PROMPTS)
         for sample, (answer, role) in enumerate([(str(2 * i), "chosen"), (str(2 * i + 9), "rejected")])
     ]
+
+
+def write(tmp_path, name, members):
+    """A file of these completions and its format."""
+    fmt = formats.find(name)
+    path = tmp_path / fmt.filename
+    files.write(path, fmt, (unit for unit, _ in grouped(fmt.takes, members)))
+    return path, fmt

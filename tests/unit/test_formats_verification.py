@@ -9,16 +9,15 @@ import re
 from dataclasses import replace
 
 import pytest
-from format_samples import NAMES, PROMPTS, SCORERS, scored, selected
+from format_samples import NAMES, PROMPTS, SCORERS, selected, write
 from PIL import Image
 from templates_in_python import rendering
 
 from winnow import formats
 from winnow.errors import UserError
 from winnow.formats import files
-from winnow.formats.sources import grouped, source
+from winnow.formats.sources import source
 from winnow.formats.verification import Checks, verify
-from winnow.scoring import Score
 
 TEXTS = Checks(SCORERS)
 WITH_TEXT = [name for name in NAMES if name not in ("agiqa", "vespo_diagnostics")]
@@ -27,14 +26,6 @@ TEXTLESS = {"agiqa", "vespo_diagnostics"}
 ASKING = {*NAMES} - {"lightrft_samples", "vespo_diagnostics"}
 RENDERED = sorted({*WITH_TEXT} - {"lightrft_samples", "open_instruct_completions", "open_instruct_scores"})
 SCORED = {"open_instruct", "open_instruct_scores"}
-
-
-def write(tmp_path, name, members):
-    """A file of these completions and its format."""
-    fmt = formats.find(name)
-    path = tmp_path / fmt.filename
-    files.write(path, fmt, (unit for unit, _ in grouped(fmt.takes, members)))
-    return path, fmt
 
 
 def rewrite(path, fmt, edit):
@@ -160,100 +151,6 @@ def test_a_completion_changed_in_the_records_is_caught(name, tmp_path):
     path, fmt = write(tmp_path, name, members)
     with pytest.raises(UserError, match=r"completion p1/0: verification: exact_answer now gives"):
         verify(path, fmt, members, TEXTS)
-
-
-@pytest.mark.parametrize("change", [{"value": 7.0}, {"passed": False}])
-@pytest.mark.parametrize("scorer", list(SCORERS))
-def test_a_verifier_that_says_otherwise_now_is_caught(tmp_path, change, scorer):
-    members = selected()
-    path, fmt = write(tmp_path, "messages", members)
-    members[2].row["scores"][scorer].update(change)
-    with pytest.raises(UserError, match=rf"completion p1/0: verification: {scorer} now gives"):
-        verify(path, fmt, members, TEXTS)
-
-
-def test_a_scorer_that_never_scored_is_named(tmp_path):
-    members = selected()
-    path, fmt = write(tmp_path, "messages", members)
-    del members[0].row["scores"]["numeric_error"]
-    with pytest.raises(UserError, match=r"(?s)p0/0.*never scored with numeric_error"):
-        verify(path, fmt, members, TEXTS)
-
-
-class Layout:
-    """Passes what has a line of its own for the answer, and counts characters."""
-
-    name, version, measures = "layout", 1, "reward"
-
-    def __init__(self, passes):
-        self.passes = passes
-
-    def score(self, text, reference):
-        return Score(len(text), self.passes(text), "")
-
-
-def test_a_format_that_lays_out_anew_keeps_the_verdicts(tmp_path):
-    """The text that is read back is scored, not that of the records: LightRFT's layout has more lines."""
-    for passes, kept in ((lambda text: "<answer>" in text, True), (lambda text: "\n" not in text, False)):
-        members = []
-        for each in selected():
-            text = each.row["text"].replace("\n", "")
-            told = {"value": len(text), "passed": passes(text), "version": 1}
-            scores = {**each.row["scores"], "layout": told}
-            members.append(source({**each.row, "text": text, "scores": scores}, each.prompt))
-        checks = Checks({**SCORERS, "layout": Layout(passes)})
-        path, fmt = write(tmp_path, "messages", members)
-        assert verify(path, fmt, members, checks).rows == 3
-        path, fmt = write(tmp_path, "lightrft", members)
-        if kept:
-            assert verify(path, fmt, members, checks).rows == 3
-        else:
-            with pytest.raises(UserError, match=r"layout now gives .* \(passed: False\)"):
-                verify(path, fmt, members, checks)
-
-
-class Judge:
-    """Costly: it has no `score`, and cannot be asked again."""
-
-    name, version, measures, costly = "judge", 2, "reward", True
-
-    def score_items(self, items):
-        raise AssertionError("asked again")
-
-
-class Both:
-    """Combines what can run again with what cannot."""
-
-    name, version, measures, parts = "both", 1, "verdict", ("exact_answer", "judge")
-
-    def combine(self, scores):
-        value = min(scores[part].value for part in self.parts)
-        return Score(value, value > 0.5, "")
-
-
-def test_costly_scores_are_compared_by_record_and_combined_again(tmp_path):
-    checks = Checks({**SCORERS, "judge": Judge(), "both": Both()})
-    members = selected()
-    for each in members:
-        judged = {"value": 0.75, "passed": True, "detail": "", "version": 2}
-        value = min(each.row["scores"]["exact_answer"]["value"], 0.75)
-        each.row["scores"] |= {"judge": judged, "both": {"value": value, "passed": value > 0.5, "version": 1}}
-    path, fmt = write(tmp_path, "messages", members)
-    assert verify(path, fmt, members, checks).rows == 3
-    members[0].row["scores"]["judge"]["value"] = 0.25
-    with pytest.raises(UserError, match=r"both now gives 0\.25 .* the scored file has 0\.75"):
-        verify(path, fmt, members, checks)
-    members[0].row["scores"]["judge"] |= {"value": 0.75, "version": 1}
-    with pytest.raises(UserError, match="judge scored it with version 1, and has version 2 now"):
-        verify(path, fmt, members, checks)
-
-
-def test_what_was_never_generated_is_not_scored_again(tmp_path):
-    row = scored(PROMPTS[0], 0, "0") | {"text": "", "finish_reason": "failed"}
-    row["scores"] = {name: {"value": None, "passed": False, "version": 1} for name in SCORERS}
-    members = [source(row, PROMPTS[0])]
-    path, fmt = write(tmp_path, "open_instruct_scores", members)
-    assert verify(path, fmt, members, TEXTS).rows == 1
 
 
 @pytest.fixture

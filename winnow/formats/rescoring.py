@@ -22,7 +22,7 @@ def rescored(scorers: Mapping[str, AnyScorer], text: str, source: Source) -> Non
         UserError: a scorer that never scored the completion, or now says otherwise.
     """
     said: dict[str, Score] = {}
-    anew = text != source.row["text"]
+    anew = text != source.conversation.completion
     for name, scorer in scorers.items():
         recorded = source.row["scores"].get(name)
         if recorded is None:
