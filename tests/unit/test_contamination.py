@@ -57,6 +57,13 @@ def test_short_texts_count_as_wholes_and_in_prompts_alone(against):
     assert tests.of_completion("What is 3 + 4?") is None
 
 
+@pytest.mark.parametrize("stored", ["What is 3+4?", "3 + 4"])
+def test_a_short_prompt_is_known_with_its_template_and_without(against, stored):
+    tests = against({"question": stored})
+    assert tests.of_prompt(prompt("What is 3+4?", problem="3+4", answer="7")) is not None
+    assert tests.of_prompt(prompt("What is 3+5?", problem="3+5", answer="7")) is None
+
+
 TEMPLATE = "Solve the following problem step by step and put your final answer in a box at the end: "
 
 

@@ -110,11 +110,14 @@ class Decontamination:
 
     def of_prompt(self, prompt: Prompt) -> Decision | None:
         """Why a prompt's completions are rejected, or None: it shares a run, or is a short text of a set."""
-        for text in prompt_texts(prompt):
-            tokens = words(text)
-            found = self._run(tokens, "prompt")
+        own = list(prompt_texts(prompt))
+        for text in own:
+            found = self._run(words(text), "prompt")
             if found is not None:
                 return found
+        # A set may have what is asked with its template or without.
+        contents = [str(each["content"]) for each in prompt.messages if each["role"] != "system"]
+        for tokens in map(words, dict.fromkeys(own + contents)):
             for test_set in self._sets if len(tokens) < self._n else ():
                 at = _find(test_set.short, text_hash(tokens))
                 if at is not None:
