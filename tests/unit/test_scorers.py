@@ -180,7 +180,15 @@ def test_labels_and_parts():
     assert scoring.build("exact_answer").name == "exact_answer"
     with pytest.raises(UserError, match="did you mean 'regex/one'"):
         scoring.parse(['regex/one={"pattern": "a"}', 'all_of={"scorers": ["regex/on"]}'])
-    with pytest.raises(UserError, match="stand before it"):
-        scoring.parse(['all_of={"scorers": ["regex/one"]}', 'regex/one={"pattern": "a"}'])
+    scoring.parse(['all_of={"scorers": ["regex/one"]}', 'regex/one={"pattern": "a"}'])
+    for names in ('"all_of"', '"weighted_sum"'):
+        with pytest.raises(UserError, match="combines itself"):
+            scoring.parse(
+                [
+                    f'all_of={{"scorers": [{names}]}}',
+                    'weighted_sum={"weights": {"all_of": 1}}',
+                    "exact_answer",
+                ]
+            )
     with pytest.raises(UserError, match="did you mean 'regex'"):
         scoring.build("rege/one", {"pattern": "a"})

@@ -8,6 +8,7 @@ from typing import Any
 from winnow.errors import UserError
 from winnow.formats.sources import Source
 from winnow.scoring import AnyScorer, Score, is_text_scorer
+from winnow.scoring.registry import parts_first
 
 
 def rescored(scorers: Mapping[str, AnyScorer], text: str, source: Source) -> None:
@@ -23,8 +24,8 @@ def rescored(scorers: Mapping[str, AnyScorer], text: str, source: Source) -> Non
     """
     said: dict[str, Score] = {}
     anew = text != source.conversation.completion
-    for name, scorer in scorers.items():
-        recorded = source.row["scores"].get(name)
+    for name in parts_first(scorers):
+        scorer, recorded = scorers[name], source.row["scores"].get(name)
         if recorded is None:
             raise _unfit(f"it was never scored with {name}, which is to verify it")
         said[name] = again = _again(scorer, text, source, said) or _recorded(name, scorer, recorded)

@@ -10,7 +10,7 @@ import functools
 import importlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeGuard
 
@@ -129,7 +129,7 @@ def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
         UserError: as `build`; or a combiner of scores that are not there.
     """
     built = {name: build(name, options) for name, options in scorers.items()}
-    check_parts(built)
+    parts_first(built)
     codes = plugins.fingerprint(scorers)
     # Of a file that an option names, the path alone stands among the options.
     read = {name: content_id(each.identity) for name, each in built.items() if hasattr(each, "identity")}
@@ -143,23 +143,45 @@ def _code(name: str) -> str:
     return fingerprint(str(_module(name.partition(LABEL)[0]).__file__))
 
 
-def check_parts(scorers: Mapping[str, AnyScorer]) -> None:
-    """Check that each combiner stands behind the scorers that it combines.
+def parts_first(scorers: Mapping[str, AnyScorer]) -> list[str]:
+    """The names in an order in which each combiner stands behind what it combines.
 
     Raises:
-        UserError: one of them is not there.
+        UserError: a combiner of a score that is not there, or of its own.
     """
-    before: list[str] = []
-    for name, scorer in scorers.items():
-        for part in getattr(scorer, "parts", ()):
-            if part not in before:
-                raise UserError(
+    ordered: list[str] = []
+    waiting = list(scorers)
+    while waiting:
+        ready = [name for name in waiting if set(ordered).issuperset(_parts(scorers[name]))]
+        if not ready:
+            raise _no_parts(scorers, waiting)
+        ordered += ready
+        waiting = [name for name in waiting if name not in ready]
+    return ordered
+
+
+def _parts(scorer: AnyScorer) -> Sequence[str]:
+    found: Sequence[str] = getattr(scorer, "parts", ())
+    return found
+
+
+def _no_parts(scorers: Mapping[str, AnyScorer], waiting: list[str]) -> UserError:
+    for name in waiting:
+        for part in _parts(scorers[name]):
+            if part not in scorers:
+                others = [other for other in scorers if other != name]
+                return UserError(
                     f"scorer {name!r}",
-                    f"combines {part!r}{closest(part, before)}",
-                    "scorers that stand before it: " + (", ".join(before) or "there is none"),
-                    "add that scorer before it, or correct the name",
+                    f"combines {part!r}{closest(part, others)}",
+                    "one of the scorers that run: " + (", ".join(others) or "there is no other"),
+                    "add that scorer, or correct the name",
                 )
-        before.append(name)
+    return UserError(
+        f"scorer {waiting[0]!r}",
+        f"combines itself: {', '.join(waiting)} wait for each other",
+        "a combiner of other scores",
+        "take one of them out",
+    )
 
 
 def parse(texts: list[str], access: list[str] | None = None) -> dict[str, AnyScorer]:
@@ -179,7 +201,7 @@ def parse(texts: list[str], access: list[str] | None = None) -> dict[str, AnySco
             f"--scorer_access {name}", "not among the scorers", ", ".join(given), "add it to --scorers"
         )
     scorers = {name: build(name, {**options, **further.get(name, {})}) for name, options in given.items()}
-    check_parts(scorers)
+    parts_first(scorers)
     return scorers
 
 

@@ -33,7 +33,7 @@ def scored(
     Args:
         completions: a completions file, its rows in the order of the prompts.
         prompts: the prompt shards, in the order in which the completions follow them.
-        scorers: what to score with, combiners behind what they combine.
+        scorers: what to score with.
         journal: keeps what the costly ones say; what it has already is not asked again.
 
     Raises:

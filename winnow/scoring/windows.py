@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 from winnow.errors import UserError
 from winnow.journal import Journal
 from winnow.records import Prompt
-from winnow.scoring.registry import is_text_scorer
+from winnow.scoring.registry import is_text_scorer, parts_first
 from winnow.scoring.score import AnyScorer, Combiner, Item, ItemScorer, Score
 from winnow.scoring.streams import Paired, Tally, as_row, not_generated, text_score
 
@@ -90,7 +90,9 @@ def _scored(window: list[Paired], tallies: list[Tally], journal: Journal | None)
         for (where, row, prompt), lost in zip(window, missing, strict=True)
     ]
     found: list[dict[str, Score]] = [{} for _ in window]
-    for tally in tallies:
+    by_name = {tally.scorer.name: tally for tally in tallies}
+    for name in parts_first({name: tally.scorer for name, tally in by_name.items()}):
+        tally = by_name[name]
         drawn = [index for index, item in enumerate(items) if item is not None]
         if takes_items(tally.scorer):
             scores = _of_items(tally, [item for item in items if item is not None], journal)
