@@ -5,17 +5,6 @@ TEMPLATE = config["export"]["chat_template"]
 QSTAR = "vespo_diagnostics" in config["export"]["formats"]
 
 
-def all_of_arm(wildcards, input):
-    """The flags of the formats that look at more than the accepted completions."""
-    folders = [
-        (name, os.path.dirname(input.get(name)[0]))
-        for name in ("scored", "diagnostics")
-        if input.get(name)
-    ]
-    sizes = [flag("n", wildcards.n), flag("block_size", BLOCK_SIZE)] if folders else []
-    return " ".join([flag(name, folder) for name, folder in folders] + sizes)
-
-
 rule export:
     input:
         accepted="<results>/selected/step-{step}/{alpha}/n-{n}/accepted.jsonl",

@@ -180,6 +180,17 @@ def export_flags():
     )
 
 
+def all_of_arm(wildcards, input):
+    """The flags of the formats that look at more than the accepted completions."""
+    folders = [
+        (name, os.path.dirname(input.get(name)[0]))
+        for name in ("scored", "diagnostics")
+        if input.get(name)
+    ]
+    sizes = [flag("n", wildcards.n), flag("block_size", BLOCK_SIZE)] if folders else []
+    return " ".join([flag(name, folder) for name, folder in folders] + sizes)
+
+
 # Keys of the selection that name inputs of its job.
 OF_THE_RULE = ("deduplicate", "decontaminate", "decontaminate_heldout", "unhinted")
 
