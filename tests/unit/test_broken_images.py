@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from winnow import jsonl
-from winnow.adapters.fields import adapter
+from winnow.adapters import adapter
 from winnow.errors import UserError
 from winnow.generation import Block, completions, finish, generate
 from winnow.journal import Journal
