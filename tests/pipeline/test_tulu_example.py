@@ -40,6 +40,7 @@ def test_best_and_worst_by_reward_models_that_vote(tmp_path: Path) -> None:
         # One model's vote at least: with two that differ, the mean rank decides.
         assert any(values[best["id"]][m] == max(v[m] for v in group) for m in range(2))
         assert any(values[worst["id"]][m] == min(v[m] for v in group) for m in range(2))
+    prompts = {row["id"]: row for path in (results / "prompts/train").iterdir() for row in rows(path)}
     folder = results / f"training_data/{place}"
     written = rows(folder / "rejected_sampling_completions.jsonl")
     assert len(written) == len(chosen) > PROMPTS / 2
@@ -51,5 +52,7 @@ def test_best_and_worst_by_reward_models_that_vote(tmp_path: Path) -> None:
         assert row["chosen"][-1] == {"role": "assistant", "content": best["text"]}
         assert row["rejected"][-1] == {"role": "assistant", "content": worst["text"]}
         assert [row["chosen_score"][name] for name in MODELS] == values[best["id"]]
+        assert row["reference_completion"] == prompts[best["prompt_id"]]["reference"]
+        assert all(isinstance(row["reference_completion_score"][name], float) for name in MODELS)
     assert len(rows(folder / "completions.jsonl")) == len(rows(folder / "completion_scores.jsonl")) == 320
     assert len(rows(folder / "preference.jsonl")) == len(written)

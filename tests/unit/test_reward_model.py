@@ -280,3 +280,28 @@ def test_several_models_score_side_by_side(made, tmp_path):
         assert got == pytest.approx([*expected[:3], *expected[4:]], abs=CLOSE)
     assert found[3]["scores"]["reward_model/b"]["detail"].startswith("not generated")
     assert built[0]._loaded is None
+
+
+def test_the_reference_is_scored_as_a_completion_of_its_prompt(made, tmp_path):
+    with (
+        jsonl.writer(tmp_path / "prompts.jsonl") as write,
+        jsonl.writer(tmp_path / "completions.jsonl") as add,
+    ):
+        for index, reference in enumerate(("abba", None)):
+            asked = [{"role": "user", "content": "abc"}]
+            write({"id": f"p{index}", "messages": asked, **({"reference": reference} if reference else {})})
+            for sample in range(2):
+                add({"id": f"p{index}/{sample}", "prompt_id": f"p{index}", "text": "ab"[: sample + 1]})
+    built = [
+        scoring.build("reward_model", {"model": str(made["llama"]), "score_references": True}),
+        scoring.build("length"),
+    ]
+    found = list(scored(tmp_path / "completions.jsonl", [tmp_path / "prompts.jsonl"], built))
+    prompt = Prompt("p", [{"role": "user", "content": "abc"}])
+    expected = direct(made["llama"], [Item(text, prompt, text, {}) for text in ("abba", "a", "ab")])
+    for row in found[:2]:
+        assert row["reference_scores"]["reward_model"] == pytest.approx(expected[0], abs=CLOSE)
+        assert row["reference_scores"]["length"] is None
+    assert all("reference_scores" not in row for row in found[2:])
+    got = [row["scores"]["reward_model"]["value"] for row in found]
+    assert got == pytest.approx(expected[1:] * 2, abs=CLOSE)

@@ -36,6 +36,7 @@ class RewardModel:
         passes_above: a completion passes when its reward is larger.
         output: which of the head's outputs is the reward, where it has several.
         trust_remote_code: run the code that lies beside the weights.
+        score_references: score each prompt's reference as well, as if it were a completion of it.
     """
 
     name: str = "reward_model"
@@ -55,6 +56,7 @@ class RewardModel:
         passes_above: float = 0.0,
         output: int | None = None,
         trust_remote_code: bool = False,
+        score_references: bool = False,
     ) -> None:
         _check("model", model, isinstance(model, str) and model != "", "a directory or a hub name")
         _check("batch_tokens", batch_tokens, _is_whole(batch_tokens, 1), "a whole number, 1 or more")
@@ -69,6 +71,7 @@ class RewardModel:
         _check("passes_above", passes_above, _is_finite(passes_above), "a finite number")
         _check("output", output, output is None or _is_whole(output, 0), "a whole number from 0")
         _check("trust_remote_code", trust_remote_code, isinstance(trust_remote_code, bool), "true or false")
+        _check("score_references", score_references, isinstance(score_references, bool), "true or false")
         if trust_remote_code and manifest.is_hub_name(model):
             raise UserError(
                 "option trust_remote_code",
@@ -79,6 +82,7 @@ class RewardModel:
         self.model, self.batch_tokens, self.max_length = model, batch_tokens, max_length
         self.dtype, self.device, self.passes_above = dtype, device, float(passes_above)
         self.output, self.trust_remote_code = output, trust_remote_code
+        self.scores_references = score_references
         self._loaded: LoadedRewardModel | None = None
         self._schedule: Schedule | None = None
         self._told_of_template = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
@@ -90,14 +91,22 @@ def _scored(window: list[Paired], tallies: list[Tally], journal: Journal | None)
         for (where, row, prompt), lost in zip(window, missing, strict=True)
     ]
     found: list[dict[str, Score]] = [{} for _ in window]
+    places = {item.id: index for index, item in enumerate(items) if item is not None}
+    # By prompt: what the scorers that look at references too say of its own.
+    references: dict[str, dict[str, float | None]] = {}
     by_name = {tally.scorer.name: tally for tally in tallies}
     for name in parts_first({name: tally.scorer for name, tally in by_name.items()}):
         tally = by_name[name]
         drawn = [index for index, item in enumerate(items) if item is not None]
         if takes_items(tally.scorer):
-            scores = _of_items(tally, [item for item in items if item is not None], journal)
-            for index, score in zip(drawn, scores, strict=True):
-                found[index][tally.scorer.name] = score
+            asked = [item for item in items if item is not None]
+            if getattr(tally.scorer, "scores_references", False):
+                asked = _with_references(asked)
+            for item, score in zip(asked, _of_items(tally, asked, journal), strict=True):
+                if item.id == _reference_id(item.prompt):
+                    references.setdefault(item.prompt.id, {})[name] = score.value
+                else:
+                    found[places[item.id]][name] = score
             continue
         for index in drawn:
             where, row, prompt = window[index]
@@ -110,7 +119,25 @@ def _scored(window: list[Paired], tallies: list[Tally], journal: Journal | None)
         row["scores"] = {
             t.scorer.name: as_row(lost or scores_of[t.scorer.name], t.scorer.version) for t in tallies
         }
+        if said := references.get(row["prompt_id"]):
+            row["reference_scores"] = {t.scorer.name: said.get(t.scorer.name) for t in tallies}
         yield row
+
+
+def _with_references(items: list[Item]) -> list[Item]:
+    """The completions of each prompt, and behind them its reference as if it were one of them."""
+    found = []
+    for prompt_id, group in itertools.groupby(items, key=lambda item: item.prompt.id):
+        found += (own := list(group))
+        prompt = own[0].prompt
+        if prompt.reference:
+            found.append(Item(_reference_id(prompt), prompt, prompt.reference, {"prompt_id": prompt_id}))
+    return found
+
+
+def _reference_id(prompt: Prompt) -> str:
+    # A completion's ends in a number.
+    return f"{prompt.id}/reference"
 
 
 def _combined(tally: Tally, scores: Mapping[str, Score]) -> Score:
