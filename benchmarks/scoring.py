@@ -107,6 +107,7 @@ def measure_files(quick: bool) -> Measured:
                     "who": who, "rows": count, "seconds": seconds, "rows/s": count / seconds, "peak MiB": peak,
                 }  # fmt: skip
     own, rival = found["exact_answer", many], found["one-off script", many]
+    small = found["exact_answer", few]
     return {
         f"rows per second over the one-off script, {many:,} rows": own["rows/s"] / rival["rows/s"],
         **{
@@ -114,10 +115,7 @@ def measure_files(quick: bool) -> Measured:
             for who in ("exact_answer", "numeric_error")
         },
         f"peak memory of the one-off script over ours, {many:,} rows": rival["peak MiB"] / own["peak MiB"],
-        f"our peak memory at {few:,} rows over that at {many:,} (1 is flat)": found["exact_answer", few][
-            "peak MiB"
-        ]
-        / own["peak MiB"],
+        f"our peak memory at {few:,} rows over at {many:,} (1 is flat)": small["peak MiB"] / own["peak MiB"],
     }, list(found.values())
 
 

@@ -73,8 +73,8 @@ def test_raising_n_draws_only_the_missing_blocks(space: Workspace) -> None:
 def test_another_scorer_version_scores_again_and_draws_nothing_for_training(space: Workspace) -> None:
     replace(
         space.root / "winnow/scoring/exact_answer.py",
-        "version: ClassVar[int] = 1",
         "version: ClassVar[int] = 2",
+        "version: ClassVar[int] = 3",
     )
     jobs = space.plan().jobs
     assert jobs["score"] == 2 * 3
