@@ -103,9 +103,9 @@ def measure_files(quick: bool) -> Measured:
                 # Long enough for one time to do.
                 measured = [measure(command) for _ in range(1 if quick or count == many else 3)]
                 seconds, peak = min(s for s, _ in measured), max(m for _, m in measured)
-                found[who, count] = {
-                    "who": who, "rows": count, "seconds": seconds, "rows/s": count / seconds, "peak MiB": peak,
-                }  # fmt: skip
+                rate = count / seconds
+                row = {"who": who, "rows": count, "seconds": seconds, "rows/s": rate, "peak MiB": peak}
+                found[who, count] = row
     own, rival = found["exact_answer", many], found["one-off script", many]
     small = found["exact_answer", few]
     return {
