@@ -49,7 +49,7 @@ def figure(path: Path, title: str, subtitle: str, width: float, height: float) -
         drawn = Figure(figsize=(width, height), layout="constrained")
         canvas: Any = FigureCanvasAgg(drawn)
         # About eleven characters of this size go on an inch.
-        heading = [*textwrap.wrap(title, int(11 * width)), subtitle]
+        heading = [line for text in (title, subtitle) for line in textwrap.wrap(text, int(11 * width))]
         drawn.suptitle("\n".join(heading), fontsize=11)
         yield drawn
         with jsonl.replacing(path) as file:
