@@ -31,7 +31,7 @@ def write(folder: Path) -> None:
     prompts, completions = [], []
     for number in range(PROMPTS):
         question = [{"role": "user", "content": f"question {number}"}]
-        prompts.append({"id": f"p{number}", "messages": question})
+        prompts.append({"id": f"p{number}", "messages": question, "reference": "3"})
         completions += [
             {
                 "id": f"p{number}/{i}",

@@ -128,7 +128,7 @@ def raising(what: str) -> str:
 
 def rows(tmp_path, bad: int, good: int):
     texts = ["fine"] * good + ["a bad one"] * bad
-    Path("p.jsonl").write_bytes(jsonl.dumps({"id": "p"}))
+    Path("p.jsonl").write_bytes(jsonl.dumps({"id": "p", "reference": "3"}))
     Path("c.jsonl").write_bytes(
         b"".join(
             jsonl.dumps({"id": f"p/{i}", "prompt_id": "p", "text": text, "finish_reason": "stop"})
