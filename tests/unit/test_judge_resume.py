@@ -26,12 +26,12 @@ PROMPTS, N = 12, 4
 QUESTIONS = PROMPTS * 4 * 2
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, reference: str | None = "3") -> None:
     """With one round, each prompt's four completions make four comparisons."""
     prompts, completions = [], []
     for number in range(PROMPTS):
         question = [{"role": "user", "content": f"question {number}"}]
-        prompts.append({"id": f"p{number}", "messages": question, "reference": "3"})
+        prompts.append({"id": f"p{number}", "messages": question, "reference": reference})
         completions += [
             {
                 "id": f"p{number}/{i}",
@@ -137,7 +137,7 @@ def test_two_judges_keep_their_verdicts_apart(tmp_path: Path) -> None:
 
 
 def test_references_that_are_missing_are_refused_in_every_attempt(tmp_path: Path) -> None:
-    write(tmp_path)
+    write(tmp_path, reference=None)
     for _ in range(2):
         scorer = scoring.build("llm_judge", {"model": "m", "against": "reference"})
         with Journal(tmp_path / "scored", {}) as journal:
