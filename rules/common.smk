@@ -35,6 +35,7 @@ LAYOUT = Layout("<results>", tuple(winnow_config.round_arms(config)))
 ARMS = dict(winnow_config.arms(config))
 TRAINED = [arm for arm, trained in ARMS.items() if trained]
 EXPORTED = winnow_config.exported(config)
+ERROR_SCORER = winnow_config.error_scorer(config)
 BLOCK_SIZE = config["generation"]["block_size"]
 
 

@@ -4,7 +4,7 @@
 ROLLOUTS = [
     f"<results>/diagnostics/step-{{step}}/{{alpha}}/n-{{n}}/{name}"
     for name in ["reject_sampling_results.json"]
-    if "numeric_error" in config["scoring"]
+    if ERROR_SCORER
 ]
 
 
@@ -43,14 +43,14 @@ rule diagnose:
         block_size=BLOCK_SIZE,
         n=lambda wildcards: int(wildcards.n),
         scorer=config["selection"]["scorer"],
-        rollouts="--rollouts" if ROLLOUTS else "",
+        rollouts=f"--rollouts {flag('error_scorer', ERROR_SCORER)}" if ROLLOUTS else "",
         title=lambda wildcards: f"{config['run']}, step {wildcards.step}, {wildcards.alpha}, n = {wildcards.n}",
     message:
         "Diagnosing step {wildcards.step}, alpha {wildcards.alpha}, n = {wildcards.n}"
     shell:
         "{params.program} --prompts {params.prompts} --scored {params.scored}"
         " {params.diagnostics} --num_shards {params.num_shards} --block_size {params.block_size}"
-        " --n {params.n} --scorer {params.scorer} {params.rollouts} --title {params.title:q}"
+        " --n {params.n} --scorer {params.scorer:q} {params.rollouts} --title {params.title:q}"
         " --output_dir {params.folder} > {log} 2>&1"
 
 
@@ -81,5 +81,5 @@ use rule diagnose as diagnose_qstar with:
         block_size=BLOCK_SIZE,
         n=lambda wildcards: int(wildcards.n),
         scorer=config["selection"]["scorer"],
-        rollouts="--rollouts" if ROLLOUTS else "",
+        rollouts=f"--rollouts {flag('error_scorer', ERROR_SCORER)}" if ROLLOUTS else "",
         title=lambda wildcards: f"{config['run']}, step {wildcards.step}, {wildcards.alpha}, n = {wildcards.n}",

@@ -54,6 +54,12 @@ use rule score as score_heldout with:
         "<logs>/evaluation/{checkpoint}/scored/{shard}.block-{block}.log",
     benchmark:
         "<benchmarks>/evaluation/{checkpoint}/scored/{shard}.block-{block}.jsonl"
+    params:
+        # Nothing else is asked: a judge costs.
+        program=program("score.py", *access_flags(heldout_scorers())),
+        code=code("score.py"),
+        versions=scoring.versions(heldout_scorers()),
+        scorers=scorer_flags(heldout_scorers()),
     message:
         "Scoring held-out completions of {wildcards.checkpoint}"
 
@@ -89,4 +95,4 @@ rule evaluate:
     shell:
         "{params.program} --prompts {params.prompts} --input {params.scored}"
         " --num_shards {params.num_shards} --block_size {params.n} --n {params.n}"
-        " --scorer {params.scorer} --output {output} > {log} 2>&1"
+        " --scorer {params.scorer:q} --output {output} > {log} 2>&1"

@@ -14,15 +14,20 @@ def with_options(scorers):
     )
 
 
-def scorer_flags():
-    """The configured scorers as score.py and export.py take them, with what decides their scores."""
-    deciding, _ = scoring.divided(config["scoring"])
+def scorer_flags(scorers=None):
+    """Scorers as score.py and export.py take them, with what decides their scores; all unless some are given."""
+    deciding, _ = scoring.divided(scorers or config["scoring"])
     return with_options(deciding)
 
 
-def access_flags():
+def heldout_scorers():
+    """What a held-out completion is scored with: the scorer that evaluates it, and what this one combines."""
+    return scoring.behind(config["evaluation"]["scorer"], config["scoring"])
+
+
+def access_flags(scorers=None):
     """How scorers reach what they ask: a judge's server, its retries and timeouts."""
-    _, access = scoring.divided(config["scoring"])
+    _, access = scoring.divided(scorers or config["scoring"])
     return [f"--scorer_access {with_options(access)}"] if access else []
 
 
@@ -109,7 +114,7 @@ def speed_flags():
 def progress_flags():
     """The verdict that is told while a job draws: the selection's, unless it is a user's own, or dear."""
     name = config["selection"]["scorer"]
-    if name not in ("exact_answer", "numeric_error"):
+    if name.partition("/")[0] not in ("exact_answer", "numeric_error"):
         return []
     options = json.dumps(config["scoring"][name], sort_keys=True)
     return [flag("progress_scorer", f"{name}={options}")]

@@ -131,7 +131,7 @@ def all_products():
     files += [
         LAYOUT.diagnostics(arm, "reject_sampling_results.json")
         for arm in ARMS
-        if "numeric_error" in config["scoring"]
+        if ERROR_SCORER
     ]
     files += [
         LAYOUT.training_data(arm, name)

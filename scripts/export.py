@@ -82,6 +82,7 @@ def main(arguments: argparse.Namespace) -> None:
         if arguments.chat_template
         else None,
         image_root=arguments.image_root,
+        deciding=arguments.scorer,
     )
     images: dict[str, bool] = {}
     for fmt in chosen:

@@ -108,15 +108,18 @@ def _kept(
 ) -> Iterator[tuple[Path, Journal | None]]:
     """Where to write, and the journal of costly scores; none where all are cheap."""
     output = Path(arguments.output)
-    if not any(getattr(scorer, "costly", False) for scorer in scorers):
+    # Those alone that it keeps: another limit of a cheap one is no reason to pay for these again.
+    costly = [
+        (scorer, given)
+        for scorer, given in zip(scorers, arguments.scorers, strict=True)
+        if getattr(scorer, "costly", False)
+    ]
+    if not costly:
         yield output, None
         return
     header = {
-        "scorers": [
-            f"{scorer.name}={getattr(scorer, 'identity', given.partition('=')[2])}"
-            for scorer, given in zip(scorers, arguments.scorers, strict=True)
-        ],
-        "versions": {scorer.name: scorer.version for scorer in scorers},
+        "scorers": [f"{s.name}={getattr(s, 'identity', given.partition('=')[2])}" for s, given in costly],
+        "versions": {scorer.name: scorer.version for scorer, _ in costly},
         "files": [file_hash(Path(path)) for path in (arguments.input, *prompts)],
     }
     # Not through <output>.partial, which is the journal itself.

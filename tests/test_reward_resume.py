@@ -31,7 +31,8 @@ def write_data(folder: Path) -> None:
     ):
         for index in range(PROMPTS):
             asked = "".join(drawn.choices(LETTERS, k=30))
-            prompt({"id": f"p{index}", "messages": [{"role": "user", "content": asked}]})
+            messages = [{"role": "user", "content": asked}]
+            prompt({"id": f"p{index}", "messages": messages, "reference": "1"})
             for sample in range(COMPLETIONS):
                 text = "".join(drawn.choices(LETTERS, k=drawn.randrange(4, 20)))
                 completion({"id": f"p{index}/{sample}", "prompt_id": f"p{index}", "text": text})

@@ -68,6 +68,12 @@ def exported(config: dict[str, Any]) -> list[Arm]:
     return [arm for arm, trained in arms(config) if trained or arm in asked]
 
 
+def error_scorer(config: dict[str, Any]) -> str | None:
+    """Whose errors the diagnostics show: the selection's if it is a numeric_error, else the first of them."""
+    names = [config["selection"]["scorer"], *config["scoring"]]
+    return next((name for name in names if name.partition("/")[0] == "numeric_error"), None)
+
+
 def round_arms(config: dict[str, Any]) -> list[Arm]:
     """The arm of each round: round 1 from the configured step, round r from step ``round-(r−1)``."""
     rounds = config.get("rounds")

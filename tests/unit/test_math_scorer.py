@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -93,6 +95,41 @@ def test_a_power_that_never_ends():
     assert time.monotonic() - began < 60
     assert not tower.passed
     assert plain.passed
+
+
+def test_what_takes_too_long_has_no_value():
+    for text, reference in (("1000000!!!", "5"), ("5", "1000000!!!")):
+        (found,) = math_worker.judge([(f"<answer>{text}</answer>", reference)], 1)
+        assert found[:2] == (None, False), found
+        assert "did not end within 1 s" in found[2]
+
+
+def test_no_process_outlives_a_killed_parent(tmp_path: Path):
+    code = (
+        "import os, time; from winnow.scoring.math_answer import _pool\n"
+        "if __name__ == '__main__':\n"
+        "    pool = _pool(1); job = pool.schedule(os.getpid)\n"
+        "    print(job.result(), flush=True); pool.schedule(time.sleep, args=[600]); time.sleep(600)\n"
+    )
+    (tmp_path / "hold.py").write_text(code)
+    root = Path(__file__).parents[2]
+    held = subprocess.Popen(
+        [sys.executable, tmp_path / "hold.py"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert held.stdout is not None
+    worker = int(held.stdout.readline())
+    held.kill()
+    held.wait()
+    end = time.monotonic() + 10
+    while alive(worker) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_file_to_file(tmp_path: Path):

@@ -152,3 +152,23 @@ def test_a_pair_goes_with_its_chosen_and_its_members_are_no_near_duplicates():
 def test_thresholds_are_checked(options):
     with pytest.raises(UserError, match=r"a similarity in \(0, 1\]"):
         NearDuplicates(**options)
+
+
+def test_a_neighbour_is_found_however_many_others_share_a_band_with_it():
+    source = np.random.default_rng(0)
+    asked = source.integers(0, 2**32, PERMUTATIONS, dtype=np.uint32)
+
+    def like(share: float) -> Any:
+        other = source.integers(0, 2**32, PERMUTATIONS, dtype=np.uint32)
+        equal = source.permutation(PERMUTATIONS)[: round(share * PERMUTATIONS)]
+        other[equal] = asked[equal]
+        return other
+
+    missed = 0
+    for _ in range(40):
+        index = SignatureIndex(0.8, PERMUTATIONS, rows_of_band(0.8))
+        index.add("near", like(0.83))
+        for number in range(200):
+            index.add(f"far-{number}", like(0.7))
+        missed += index.first_like(asked) != "near"
+    assert missed == 0

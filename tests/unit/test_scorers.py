@@ -46,6 +46,10 @@ def test_choice_among_others():
     assert verdict(graded, "very good", "very good") == (None, False)
     assert "none of the choices" in graded.score("<answer>good</answer>", "ugly").detail
     assert "none of the choices" in graded.score("<answer>good</answer>", None).detail
+    letters = scoring.build("choice", {"choices": ["A", "B"], "fallback": "none"})
+    assert verdict(letters, "<answer>B, a fine one</answer>", "B") == (1.0, True)
+    with pytest.raises(UserError, match="of one letter"):
+        scoring.build("choice", {"choices": ["A", "B"]})
     for options in ({"choices": ["a"]}, {"choices": "ab"}, {"choices": ["a", "A."]}, {"fallback": "first"}):
         with pytest.raises(UserError, match="scorer 'choice'"):
             scoring.build("choice", options)
@@ -57,6 +61,9 @@ def test_choice_among_others():
         ("B", "B", True), ("(b)", "B", True), ("B.", "b", True), ("B) Paris", "B", True),
         ("b: Paris", "(B)", True), ("a cat", "A", False), ("Bonn", "B", False), ("C", "B", False),
         ("B Paris", "B", False), ("7", "7", True), ("(B)", "B.", True),
+        # What merely begins like a choice is compared as a whole.
+        ("A. Lincoln", "A. Einstein", False), ("x: 5", "x: 3", False), ("B) London", "B) Paris", False),
+        ("b) paris", "B) Paris", True), ("A. Einstein", "a. einstein", True),
     ],
 )  # fmt: skip
 def test_choice_letters(stated, reference, passed):
@@ -82,6 +89,16 @@ def test_a_scale_and_percentages():
         assert share.score(f"<answer>{text}</answer>", reference).value == pytest.approx(0, abs=1e-12)
     assert share.score("<answer>about $1,200 km</answer>", "1200").passed
     assert not share.score("<answer>45%</answer>", "0.5").passed
+    points = scoring.build("numeric_error", {"tolerance": 5})
+    # The error is on the reference's scale, and so is the tolerance.
+    for text, reference, error in (
+        ("0.9", "50%", 40),
+        ("2", "95%", 93),
+        ("0.9", "3%", 2.1),
+        ("0.5", "50%", 0),
+    ):
+        assert points.score(f"<answer>{text}</answer>", reference).value == pytest.approx(error)
+    assert points.score(f"<answer>{'9' * 308}</answer>", f"-{'9' * 308}").value is None
     for options in ({"low": 5, "high": 1}, {"low": "1"}, {"tolerance": float("nan")}):
         with pytest.raises(UserError):
             scoring.build("numeric_error", options)
@@ -153,6 +170,11 @@ def test_length_is_the_distance_from_its_band(words, low, more):
     assert score.passed == (score.value == 0)
 
 
+def test_a_band_that_nothing_fits_is_refused():
+    with pytest.raises(UserError, match="low and high"):
+        scoring.build("length", {"high": 0})
+
+
 def test_combiners():
     total = scoring.build("weighted_sum", {"weights": {"a": 2, "b": -1}})
     assert total.combine({"a": Score(1, True, ""), "b": Score(0.5, True, "")}) == Score(
@@ -160,6 +182,8 @@ def test_combiners():
     )
     assert not total.combine({"a": Score(1, True, ""), "b": Score(0.5, False, "")}).passed
     assert total.combine({"a": Score(None, False, "why"), "b": Score(1, True, "")}).value is None
+    huge = {"a": Score(1e308, True, ""), "b": Score(-1e308, True, "")}
+    assert total.combine(huge).value is None
     limit = scoring.build("weighted_sum", {"weights": {"a": 1}, "at_least": 0.5})
     assert limit.combine({"a": Score(0.5, False, "")}).passed
     both = scoring.build("all_of", {"scorers": ["a", "b"]})

@@ -159,6 +159,17 @@ def test_answers_of_an_error_are_numbers(one, other):
     assert answer_class(score(1.0, detail=one), "error") == answer_class(score(1.0, detail=other), "error")
 
 
+def test_answers_that_the_verifier_calls_equal_are_one():
+    rows = [
+        {"value": float(p), "passed": p, "detail": d}
+        for d, p in (("(B)", True), ("b) paris", True), ("a", False))
+    ]
+    classes = [answer_class(row, "verdict") for row in rows]
+    assert classes[0] == classes[1] != classes[2]
+    # A text that says so is no such class.
+    assert answer_class({"value": 0.0, "passed": False, "detail": "passed"}, "verdict") != classes[0]
+
+
 @given(st.lists(st.sampled_from(["a", "b", "c", None])))
 def test_the_majority_is_as_large_as_any(classes):
     found = majority(classes)

@@ -121,8 +121,10 @@ def test_rows_that_are_too_long_are_left_out_and_counted(processor, pictures):
     assert fitting(ROWS, lengths, recipe(), "f") == Fitting([0, 1, 2], 0, 0)
     assert fitting(ROWS, lengths, recipe(max_prompt_length=prompts[0]), "f") == Fitting([0, 2], 1, 0)
     assert fitting(ROWS, lengths, recipe(max_prompt_length=prompts[0] - 1), "f") == Fitting([2], 2, 0)
-    # Text may be cut, and stays.
-    assert fitting(ROWS, lengths, recipe(max_length=2), "f") == Fitting([2], 0, 2)
+    # Beside images the trainer cuts nothing: text that is too long goes too.
+    assert fitting(ROWS, lengths, recipe(max_length=wholes[2]), "f") == Fitting([2], 0, 2)
+    with pytest.raises(UserError, match="3 are longer than 2"):
+        fitting(ROWS, lengths, recipe(max_length=2), "f")
     assert fitting(ROWS, lengths, recipe(max_length=wholes[0]), "f").kept == [
         index for index, count in enumerate(wholes) if count <= wholes[0]
     ]

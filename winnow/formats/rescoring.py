@@ -11,30 +11,52 @@ from winnow.scoring import AnyScorer, Score, is_text_scorer
 from winnow.scoring.registry import parts_first
 
 
-def rescored(scorers: Mapping[str, AnyScorer], text: str, source: Source) -> None:
+def rescored(
+    scorers: Mapping[str, AnyScorer], text: str, source: Source, deciding: str | None = None
+) -> None:
     """Score a text again and compare.
 
     Scorers of a text alone run again; combiners combine again, of the new scores where there are any and
     else of the recorded ones. All others (a model, a judge, a vote over completions) would have to see more
     than the row: their record has to be there, of the version that is configured. Of a format that lays the
-    completion out anew, only the verdicts have to stay: its length, say, is another.
+    completion out anew, only a pass of what decided has to stay one: its length, say, is another.
+
+    Args:
+        scorers: by name.
+        text: the completion as it was read back.
+        source: what it was made of.
+        deciding: the scorer that selected it; None takes all of them for it.
 
     Raises:
         UserError: a scorer that never scored the completion, or now says otherwise.
     """
     said: dict[str, Score] = {}
     anew = text != source.conversation.completion
+    decided = _behind(deciding, scorers)
     for name in parts_first(scorers):
         scorer, recorded = scorers[name], source.row["scores"].get(name)
         if recorded is None:
             raise _unfit(f"it was never scored with {name}, which is to verify it")
         said[name] = again = _again(scorer, text, source, said) or _recorded(name, scorer, recorded)
-        same = again.passed == recorded["passed"] and (anew or again.value == recorded["value"])
+        if anew:
+            same = again.passed or not recorded["passed"] or name not in decided
+        else:
+            same = again.passed == recorded["passed"] and again.value == recorded["value"]
         if not same:
             raise _unfit(
                 f"{name} now gives {again.value} (passed: {again.passed}), "
                 f"the scored file has {recorded['value']} (passed: {recorded['passed']})"
             )
+
+
+def _behind(deciding: str | None, scorers: Mapping[str, AnyScorer]) -> set[str]:
+    """The scorer that decided, and those that it combines; all of them where none is named."""
+    if deciding is None or deciding not in scorers:
+        return set(scorers)
+    found = {deciding}
+    for part in getattr(scorers[deciding], "parts", ()):
+        found |= _behind(part, scorers)
+    return found
 
 
 def _again(scorer: AnyScorer, text: str, source: Source, said: Mapping[str, Score]) -> Score | None:

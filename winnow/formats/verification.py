@@ -31,11 +31,13 @@ class Checks:
         scorers: run again on the text that was read back, or where that cannot be, compared by record.
         rendering: the chat template of the model to be trained; None leaves it out.
         image_root: where images lie; None leaves them out.
+        deciding: the scorer that selected the completions; None takes all of them for it.
     """
 
     scorers: Mapping[str, AnyScorer] = field(default_factory=dict)
     rendering: Rendering | None = None
     image_root: Path | None = None
+    deciding: str | None = None
 
 
 @dataclass
@@ -105,7 +107,7 @@ def _check(fmt: Format, unit: Unit, members: list[Source], checks: Checks) -> No
     for conversation, source in zip(read, members, strict=bool(read)):
         if source.row.get("finish_reason") in NOT_GENERATED:
             continue
-        rescored(checks.scorers, conversation.completion, source)
+        rescored(checks.scorers, conversation.completion, source, checks.deciding)
         if checks.rendering is not None and fmt.takes != "all" and conversation.messages:
             checks.rendering.check(conversation)
     if checks.image_root is not None:

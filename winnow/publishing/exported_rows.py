@@ -116,6 +116,7 @@ def _table(path: Path) -> Iterator[_TableRow]:
         table = parquet.ParquetFile(path)
     except importlib.import_module("pyarrow").ArrowInvalid as error:
         raise UserError(path, f"no table ({error})", "a whole file", MEND) from None
-    images = "images" in table.schema_arrow.names
-    for _ in range(table.metadata.num_rows):
-        yield _TableRow(images)
+    # The column is always there.
+    for batch in table.iter_batches(columns=["images"]):
+        for images in batch.column(0).to_pylist():
+            yield _TableRow(bool(images))

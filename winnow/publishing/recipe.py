@@ -14,13 +14,15 @@ from winnow.publishing.run_files import RunFiles, public_name
 MACHINE = {
     "attempts", "base_url", "batch_size", "block", "concurrency", "deadline", "device", "device_t",
     "devices", "draft_tokens", "gpu_memory_utilization", "gres", "image_root", "max_retries",
-    "progress_scorer", "request_timeout", "server_timeout", "served_model_name", "tensor_parallel_size",
-    "title", "vllm_args", "vllm_log", "vllm_python",
+    "progress_scorer", "request_timeout", "scorer_access", "served_model_name", "server_timeout",
+    "tensor_parallel_size", "title", "vllm_args", "vllm_log", "vllm_python",
 }  # fmt: skip
 """Flags that say where and how fast, or what a page is called: they change no row."""
 
 _FOLDERS = re.compile(r'"[/~][^"]*/([^"/]+)/?"')
-_SECRET = re.compile(r'(?i)("[^"]*(?:api_?key|password|secret|authorization|token|base_?url)":\s*)"[^"]*"')
+_SECRET = re.compile(
+    r'(?i)("[^"]*(?:api_?key|password|secret|authorization|token|base_?url)":\s*)(?:"[^"]*"|\[[^\]]*\])'
+)
 
 
 def commands(run: RunFiles) -> dict[str, str]:
@@ -60,6 +62,10 @@ def options(record: JobRecord) -> dict[str, tuple[str, ...]]:
 
 def _public(value: str) -> str:
     """A flag's value, or the JSON of a scorer's options, without folders of this machine and secrets."""
+    name, named, behind = value.partition("=")
+    if named and behind.startswith(("/", "~")):
+        # name=/a/folder/file, as a test set is named.
+        return f"{name}={public_name(behind)}"
     return _SECRET.sub(r'\1"…"', _FOLDERS.sub(r'"\1"', public_name(value)))
 
 

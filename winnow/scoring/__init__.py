@@ -1,6 +1,6 @@
 """Verifiers: what turns a completion into a score. `registry` knows them by name."""
 
-from winnow.scoring.registry import build, divided, is_text_scorer, measure, names, parse, versions
+from winnow.scoring.registry import behind, build, divided, is_text_scorer, measure, names, parse, versions
 from winnow.scoring.score import AnyScorer, Combiner, Item, ItemScorer, Measure, Score, Scorer
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Measure",
     "Score",
     "Scorer",
+    "behind",
     "build",
     "divided",
     "is_text_scorer",

@@ -17,7 +17,8 @@ class Choice:
     """Value 1 and passed when the choice that is stated is the reference's, else 0.
 
     Args:
-        choices: what may be stated; case, space and a final full stop do not matter.
+        choices: what may be stated; case, space and a final full stop do not matter, but of single letters
+            the case does.
         fallback: `last` takes, where no answer is tagged, the choice that the text names last; `none` takes
             tagged answers alone.
 
@@ -34,8 +35,17 @@ class Choice:
             raise UserError("choices", f"{choices!r}", "at least two different texts", "correct the option")
         if fallback not in ("last", "none"):
             raise UserError("fallback", f"{fallback!r}", "last or none", "correct the option")
+        self._folded = all(len(normalize(choice)) > 1 for choice in choices)
+        if fallback == "last" and not self._folded:
+            raise UserError(
+                "fallback",
+                f"last, with choices of one letter: {', '.join(choices)}",
+                "none: in running text, A and I are words as well",
+                "give fallback: none, or use exact_answer, which reads letters",
+            )
         # The longest first: `A is much better` is not `A`.
-        self._choices = sorted({normalize(choice): choice for choice in choices}.items(), key=_longest_first)
+        known = {self._form(choice): choice for choice in choices}
+        self._choices = sorted(known.items(), key=_longest_first)
         self._fallback = fallback
         self._expected = functools.lru_cache(maxsize=1024)(self._of_reference)
 
@@ -56,13 +66,16 @@ class Choice:
         passed = named[-1] == expected
         return Score(1.0 if passed else 0.0, passed, named[-1])
 
+    def _form(self, choice: str) -> str:
+        return normalize(choice) if self._folded else choice.strip()
+
     def _of_reference(self, reference: str) -> str | None:
         named = self._named(extract_reference(reference))
         return named[0] if len(set(named)) == 1 else None
 
     def _named(self, text: str) -> list[str]:
         """The choices that a text names, in its order."""
-        folded = " ".join(text.casefold().split())
+        folded = " ".join((text.casefold() if self._folded else text).split())
         found: list[tuple[int, str]] = []
         for normal, choice in self._choices:
             start = folded.find(normal)

@@ -38,6 +38,8 @@ class WeightedSum:
             if value is None:
                 return Score(None, False, f"{name} has no value: {scores[name].detail}")
             total += weight * value
+        if not math.isfinite(total):
+            return Score(None, False, f"the sum is {total}")
         passed = (
             all(score.passed for score in scores.values())
             if self._at_least is None

@@ -10,15 +10,17 @@ from winnow.errors import UserError
 from winnow.scoring.answers import extract_answer, extract_reference, last_line, normalize
 from winnow.scoring.score import Measure, Score, Unreferenced
 
-LETTER = re.compile(r"\(?([a-z])\)?(?:[.:)]+(?:\s.*)?)?", re.DOTALL)
-"""A choice by its letter, once normalised: ``b``, ``(b)``, ``b.``, ``b) paris``; not ``a cat``."""
+ALONE = re.compile(r"\(?([a-z])\)?[.:]?")
+"""A choice by its letter and nothing else, once normalised: ``b``, ``(b)``, ``b.``."""
+CHOICE = re.compile(r"\(?([a-z])\)?(?:[.:)]+(?:\s.*)?)?", re.DOTALL)
+"""The same, or with the choice's text behind it: ``b) paris``; not ``a cat``."""
 
 
 class ExactAnswer:
     """Value 1 and passed when the normalised answers are equal, else 0.
 
-    A reference of one letter is a choice: ``(B)``, ``b.`` and ``B) Paris`` are ``B`` then. A completion that
-    states no answer does not pass.
+    A reference of one letter is a choice: the answers ``(B)``, ``b.`` and ``B) Paris`` are ``B`` then. A
+    completion that states no answer does not pass.
 
     Args:
         last_line: where no answer is marked, the last line that is not empty is the answer.
@@ -42,19 +44,18 @@ class ExactAnswer:
             answer = last_line(text)
         if answer is None:
             return Score(0.0, False, "no answer found")
-        expected = _expected(reference)
+        return self._compared(answer, *_expected(reference))
+
+    def _compared(self, answer: str, expected: str, letter: bool) -> Score:
         stated = normalize(answer)
-        passed = stated == expected or (len(expected) == 1 and _letter(stated) == expected)
+        found = CHOICE.fullmatch(stated) if letter else None
+        passed = (found[1] if found else stated) == expected
         return Score(1.0 if passed else 0.0, passed, answer)
 
 
 @functools.lru_cache(maxsize=1024)
-def _expected(reference: str) -> str:
-    # The samples of a prompt follow one another, and share its reference.
+def _expected(reference: str) -> tuple[str, bool]:
+    """The reference's answer, and whether it is the letter of a choice; the samples of a prompt share it."""
     expected = normalize(extract_reference(reference))
-    return _letter(expected) or expected
-
-
-def _letter(normal: str) -> str | None:
-    found = LETTER.fullmatch(normal)
-    return found[1] if found else None
+    found = ALONE.fullmatch(expected)
+    return (found[1], True) if found else (expected, False)

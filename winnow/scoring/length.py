@@ -25,7 +25,8 @@ class Length:
     def __init__(self, low: int = 1, high: int | None = None, unit: str = "words") -> None:
         if unit not in UNITS:
             raise UserError("unit", f"{unit!r}", " or ".join(UNITS), "correct the option")
-        if not isinstance(low, int) or not isinstance(high, int | None) or not 0 <= low <= (high or low):
+        whole = isinstance(low, int) and isinstance(high, int | None)
+        if not whole or not 0 <= low <= (low if high is None else high):
             raise UserError("low and high", f"{low!r} and {high!r}", "0 ≤ low ≤ high", "correct the options")
         self._low, self._high, self._unit = low, high, unit
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from winnow.attempts import cores
 from winnow.errors import UserError
-from winnow.scoring.math_worker import Verdict, judge
+from winnow.scoring.math_worker import Verdict, end_with_the_parent, judge
 from winnow.scoring.score import Item, Measure, Score, Unreferenced
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Math:
     version: ClassVar[int] = 1
     measures: ClassVar[Measure] = "verdict"
     costly: ClassVar[bool] = False
+    access: ClassVar[tuple[str, ...]] = ("processes",)
 
     def __init__(self, seconds: int = 5, processes: int | None = None) -> None:
         for key, value in (("seconds", seconds), ("processes", processes)):
@@ -101,4 +102,6 @@ def _pool(processes: int) -> ProcessPool:
     from pebble import ProcessPool
 
     # Not forked: other threads of this process may hold locks.
-    return ProcessPool(max_workers=processes, context=multiprocessing.get_context("spawn"))
+    return ProcessPool(
+        max_workers=processes, context=multiprocessing.get_context("spawn"), initializer=end_with_the_parent
+    )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +13,18 @@ from winnow.scoring.answers import extract_answer, extract_reference
 
 Verdict = tuple[float | None, bool, str, bool]
 """Value, passed, detail, and whether the reference is at fault."""
+
+
+def end_with_the_parent() -> None:
+    """Have this process end as soon as its parent is gone, whatever it is at."""
+    threading.Thread(target=_wait_for_the_parent, daemon=True).start()
+
+
+def _wait_for_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 def judge(pairs: Sequence[tuple[str, str | None]], seconds: int) -> list[Verdict]:
@@ -24,10 +39,17 @@ def judge(pairs: Sequence[tuple[str, str | None]], seconds: int) -> list[Verdict
 
 def _judge(text: str, reference: str | None, seconds: int) -> Verdict:
     # Slow to import; once in each process.
-    from math_verify import verify
+    from math_verify.errors import TimeoutException
 
     if reference is None:
         return None, False, "the prompt has no reference", True
+    try:
+        return _compared(text, reference, seconds)
+    except TimeoutException:
+        return None, False, f"math-verify did not end within {seconds} s", False
+
+
+def _compared(text: str, reference: str, seconds: int) -> Verdict:
     expected = _expected(reference, seconds)
     if not expected:
         return None, False, f"the reference cannot be read as mathematics: {reference[:80]!r}", True
@@ -35,8 +57,21 @@ def _judge(text: str, reference: str | None, seconds: int) -> Verdict:
     stated = _read(text if answer is None else answer, seconds, bare=answer is not None)
     if not stated:
         return 0.0, False, "no answer found" if answer is None else f"not mathematics: {answer[:80]}", False
-    passed = verify(expected, stated, timeout_seconds=seconds)
+    passed = _equal(expected, stated, seconds)
     return (1.0 if passed else 0.0), passed, str(stated[-1])[:200], False
+
+
+def _equal(expected: list[Any], stated: list[Any], seconds: int) -> bool:
+    from math_verify import verify
+    from math_verify.errors import TimeoutException
+
+    try:
+        return bool(verify(expected, stated, timeout_seconds=seconds, raise_on_error=True))
+    except TimeoutException:
+        raise
+    except Exception:
+        # What it cannot compare is not equal: so math-verify has it unless it is told to raise.
+        return False
 
 
 @functools.lru_cache(maxsize=256)
@@ -47,11 +82,18 @@ def _expected(reference: str, seconds: int) -> list[Any]:
 def _read(text: str, seconds: int, bare: bool) -> list[Any]:
     """What math-verify makes of a text; of a bare answer, as it stands in a box, else by itself."""
     from math_verify import parse
+    from math_verify.errors import TimeoutException
 
     # Its formulas are looked for between marks, which a bare answer lacks.
     forms = (f"\\boxed{{{text}}}", text) if bare and text.strip() else (text,)
     for form in forms:
-        found: list[Any] = parse(form, parsing_timeout=seconds)
+        try:
+            found: list[Any] = parse(form, parsing_timeout=seconds, raise_on_error=True)
+        except TimeoutException:
+            raise
+        except Exception:
+            # What it cannot read is no formula: so math-verify has it unless it is told to raise.
+            found = []
         if found:
             return found
     return []

@@ -15,7 +15,8 @@ class NumericError:
     """Value |prediction − reference|; passed when it is at most `tolerance`.
 
     Units, currency signs and thousands separators around the one number of an answer do not matter. Where
-    one of both is a percentage and the other is not, it may mean itself or a hundredth: the nearer counts.
+    one of both is a percentage and the other is not, the answer may mean itself, or itself on the reference's
+    scale: the nearer counts.
 
     Args:
         tolerance: the largest error that passes.
@@ -55,12 +56,13 @@ class NumericError:
         if predicted is None or not math.isfinite(predicted):
             return Score(None, False, f"not a number: {answer[:80]}")
         number, percentage = expected
-        error = abs(predicted - number)
         if percentage != ("%" in answer):
-            hundredth = (predicted, number / 100) if percentage else (predicted / 100, number)
-            other = abs(hundredth[0] - hundredth[1])
-            if other < error:
-                error, predicted = other, hundredth[0]
+            # On the reference's scale: of 50 %, 0.5 may be meant, and of 0.5, 50 %.
+            other = predicted * 100 if percentage else predicted / 100
+            predicted = min(predicted, other, key=lambda each: abs(each - number))
+        error = abs(predicted - number)
+        if not math.isfinite(error):
+            return Score(None, False, f"not a number: {answer[:80]}")
         if not self._low <= predicted <= self._high:
             return Score(None, False, f"outside of [{self._low:g}, {self._high:g}]: {answer[:80]}")
         return Score(error, error <= self._tolerance, answer)

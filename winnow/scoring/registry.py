@@ -160,6 +160,17 @@ def parts_first(scorers: Mapping[str, AnyScorer]) -> list[str]:
     return ordered
 
 
+def behind(name: str, scorers: Mapping[str, Any]) -> dict[str, Any]:
+    """A scorer with its options, and those that it combines, in the order of the config."""
+    wanted, waiting = set(), [name]
+    while waiting:
+        each = waiting.pop()
+        if each not in wanted:
+            wanted.add(each)
+            waiting += _parts(build(each, scorers[each]))
+    return {each: options for each, options in scorers.items() if each in wanted}
+
+
 def _parts(scorer: AnyScorer) -> Sequence[str]:
     found: Sequence[str] = getattr(scorer, "parts", ())
     return found

@@ -12,17 +12,22 @@ from winnow.scoring.score import Measure
 UNSTATED = ("", "no answer found", "no match")
 UNREADABLE = "not mathematics: "
 """What scorers say of a completion that states no answer, or begin to say of one that they cannot read."""
+PASSED = ("passed",)
+"""The class of all answers that equal the reference; no text is equal to it."""
 
 
 def answer_class(score: Mapping[str, Any], kind: Measure) -> Hashable | None:
     """What all completions with the same answer have in common, or None where no answer is stated.
 
     It is the answer that the scorer found, its `detail`, as `normalize` writes it; for an error, whose
-    answers are numbers, the number: "3.50" and "$3.5" are one answer, and so are "7" and "7 dB".
+    answers are numbers, the number: "3.50" and "$3.5" are one answer, and so are "7" and "7 dB". Of a
+    verdict, all that passed are one answer: the verifier has found each of them equal to the reference.
     """
     detail = score["detail"]
     if score["value"] is None or detail in UNSTATED or detail.startswith(UNREADABLE):
         return None
+    if kind == "verdict" and score["passed"]:
+        return PASSED
     number = parse_number(detail) if kind == "error" else None
     return normalize(detail) if number is None else number
 

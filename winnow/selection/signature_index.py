@@ -48,7 +48,8 @@ class SignatureIndex:
         near: set[int] = set()
         for band, key in enumerate(self._hashes(signature)):
             number = self._newest[self._slot(key)]
-            while number != _EMPTY and number not in near:
+            # To its end, though another band may have found some of it: what stands behind them it did not.
+            while number != _EMPTY:
                 near.add(number)
                 number = self._chains[(number - 1) * self._bands + band]
         return next((self._id(n) for n in sorted(near) if self._alike(n, signature)), None)

@@ -42,7 +42,9 @@ def completions_of(run: Run, wanted: Narrowed, file: Path, line: int) -> list[tu
         asked = {
             prompt.id
             for prompt in read_prompts(run.prompts())
-            if prompt.id in prompts and all(str(m["content"]) in texts for m in prompt.messages)
+            if prompt.id in prompts
+            and all(str(m["content"]) in texts for m in prompt.messages)
+            and texts.issuperset(prompt.images or [])
         }
         rows.sort(key=lambda row: row.get("role") == REFUSED)
         found += [(arm, row["id"]) for row in rows if row["prompt_id"] in asked]
@@ -51,8 +53,9 @@ def completions_of(run: Run, wanted: Narrowed, file: Path, line: int) -> list[tu
     if not found:
         raise UserError(
             f"{file}, line {line}",
-            "no accepted completion whose text and prompt stand in this row",
-            f"training data made of {run.root}",
-            "name the run that it was made by with --results, and the arm by --step, --alpha and --n",
+            "no accepted completion whose text, prompt and images stand in this row as they are",
+            f"training data made of {run.root}, in a format that lays neither prompt nor completion out anew",
+            "name the run by --results and the arm by --step, --alpha and --n; of a format that does "
+            "(lightrft, sharegpt with images), trace the same line of prompt_completion.jsonl, or the id",
         )
     return found

@@ -95,9 +95,10 @@ def _partner(run: Run, arm: Arm, accepted: Found) -> str | None:
 
 
 def _examples(run: Run, arm: Arm, accepted: Found, prompt: Found | None) -> Iterator[Line]:
-    """The rows of training data that hold its text and its prompt's."""
-    asked = {str(m["content"]) for m in prompt[1]["messages"]} if prompt else set()
-    wanted = asked | {accepted[1]["text"]}
+    """The rows of training data that hold its text, and its prompt's texts and images."""
+    wanted = {accepted[1]["text"]}
+    if prompt:
+        wanted |= {str(m["content"]) for m in prompt[1]["messages"]} | set(prompt[1].get("images") or [])
     for path in run.training_data(arm):
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):

@@ -70,6 +70,11 @@ class Lengths:
         count = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         return count + (self._for_images(text, images, count, where) if images else 0)
 
+    @property
+    def with_images(self) -> bool:
+        """Whether rows may have images, of which the trainer cuts nothing."""
+        return self._root is not None
+
     def _shown(self, messages: Sequence[Message], count: int, where: str) -> list[Message]:
         return list(messages) if self._root is None else in_parts(messages, count, where)
 
@@ -87,7 +92,8 @@ class Lengths:
 def fitting(rows: Iterable[Row], lengths: Lengths, recipe: Recipe, where: str) -> Fitting:
     """Leave out the rows that are too long: never cut a prompt, nor through an image.
 
-    Text alone is cut to `max_length` by the trainer; a row with images is left out.
+    Without any images in the file, the trainer cuts text to `max_length`; with them it cuts nothing, and a
+    longer row is left out.
 
     Args:
         rows: of the training file.
@@ -106,7 +112,7 @@ def fitting(rows: Iterable[Row], lengths: Lengths, recipe: Recipe, where: str) -
         longest = max(longest, prompt)
         if prompt > (recipe.max_prompt_length or prompt):
             prompt_too_long += 1
-        elif recipe.max_length and row.get("images") and lengths.whole(row, place) > recipe.max_length:
+        elif recipe.max_length and lengths.with_images and lengths.whole(row, place) > recipe.max_length:
             too_long += 1
         else:
             kept.append(index)
@@ -114,7 +120,7 @@ def fitting(rows: Iterable[Row], lengths: Lengths, recipe: Recipe, where: str) -
         raise UserError(
             where,
             f"no row fits: {prompt_too_long} have prompts of more than {recipe.max_prompt_length} tokens, "
-            f"{too_long} with images are longer than {recipe.max_length}",
+            f"{too_long} are longer than {recipe.max_length}",
             "at least one",
             "raise max_prompt_length or max_length under training in the config"
             + (f" (the longest prompt has {longest})" if longest else ""),
