@@ -31,8 +31,9 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from winnow import jsonl
+from winnow import jsonl, scoring
 from winnow.command_line import parser, positive_int, run
+from winnow.errors import UserError
 from winnow.pages import text_page
 from winnow.selection.groups import Group, read_groups
 from winnow.shards import block_files, shard_files
@@ -60,6 +61,10 @@ def flags() -> argparse.ArgumentParser:
     return p
 
 
+def _is_numeric(scorer: str) -> bool:
+    return scorer.partition("/")[0] == "numeric_error" or ":" in scorer
+
+
 def main(arguments: argparse.Namespace) -> None:
     # Only now: matplotlib takes a second to import, and --help should not.
     from winnow.diagnostics import report as reports
@@ -68,6 +73,15 @@ def main(arguments: argparse.Namespace) -> None:
     from winnow.diagnostics.qstar import diagnostics_files, qstar_report
     from winnow.diagnostics.rollouts import FILENAME, write_results
 
+    if (kind := scoring.measure(arguments.error_scorer)) != "error" or not _is_numeric(
+        arguments.error_scorer
+    ):
+        raise UserError(
+            "--error_scorer",
+            f"{arguments.error_scorer}, whose value is a {kind}",
+            "numeric_error, or one of its labels: a number is compared with the reference's",
+            "name such a scorer",
+        )
     prompts = shard_files(arguments.prompts, arguments.num_shards)
     sizes = (arguments.num_shards, arguments.n, arguments.block_size)
     scored = block_files(arguments.scored, *sizes)

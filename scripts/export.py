@@ -118,6 +118,8 @@ def export(arguments: argparse.Namespace, fmt: formats.Format, checks: Checks) -
             verified.split_off,
         )
     log.info("%s: %d rows, each read back and verified", final, verified.rows)
+    if verified.images and checks.image_root is None:
+        log.warning("%s: its images were not looked for: give --image_root", final)
     return verified
 
 

@@ -123,6 +123,12 @@ def _tell(statistics: dict[str, Any], arguments: argparse.Namespace, selector: S
     log.info("accepted %d of %d completions", statistics["accepted"], statistics["completions"])
     if selector.wants_unhinted and not arguments.unhinted:
         log.warning("no drift is known, and nothing gated by it: no unhinted completions of these prompts")
+    drift = (statistics.get("leaks") or {}).get("drift") or {}
+    if arguments.max_logprob_drift is not None and not drift.get("logprob_prompts"):
+        log.warning(
+            "no completion is gated by max_logprob_drift: none of them has log-probabilities (generate.py "
+            "--save_logprobs)"
+        )
     if not statistics["accepted"]:
         log.warning(
             "nothing is kept: no training data can be made of it. What took how many:\n%s", taken(statistics)

@@ -280,8 +280,11 @@ def _check_selection(config: dict[str, Any]) -> None:
             selection["max_tokens"],
         ),
         pass_rate=(selection["min_pass_rate"], selection["max_pass_rate"]),
-        **{key: selection[key] for key in ("strategy", "scorer", "top_k", "pair_mode", "min_margin")},
-    )
+        **{
+            key: selection[key]
+            for key in ("strategy", "scorer", "top_k", "pair_mode", "min_margin", "max_error")
+        },
+    ).check_idle()
     with _at("selection.leak_phrases"):
         Gate(phrases=tuple(selection["leak_phrases"]))
     if selection["decontaminate_heldout"] and "heldout" not in config["data"]:

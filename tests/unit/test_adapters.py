@@ -268,3 +268,12 @@ def test_adapters_of_their_own_modules_have_hashes_of_their_own():
 def test_records_are_json():
     [prompt] = prompts("hpdv3", PAIR)
     assert orjson.loads(orjson.dumps(prompt.to_row()))["images"] == prompt.images
+
+
+def test_one_image_may_stand_without_a_list_and_what_is_none_is_refused():
+    read = adapter("auto")
+    assert read({"problem": "x", "images": "a.png"}, "here").images == ["a.png"]
+    assert read({"problem": "x", "images": ["a.png", "b.png"]}, "here").images == ["a.png", "b.png"]
+    assert read({"problem": "x", "images": None}, "here").images is None
+    with pytest.raises(UserError, match="here: 'images' is 3"):
+        read({"problem": "x", "images": 3}, "here")

@@ -66,3 +66,22 @@ def test_more_slots_than_rows_and_no_rows_at_all(student, teacher):
     assert list(source.draw([], 8)) == []
     rows = samples(source, ask("ab"), 3)
     assert len(list(source.draw(rows, 1_000_000))) == 3
+
+
+def test_a_conversation_that_the_template_refuses_is_named(student, tmp_path):
+    target = shutil.copytree(student, tmp_path / "strict")
+    (target / "chat_template.jinja").write_text("{{ raise_exception('no system message') }}")
+    drawing = sampler(target, None, "policy")
+    with pytest.raises(UserError, match="refuses it .no system message"):
+        drawing.row(ask("ab", name="p7"), "p7/0", 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("config.json", b"{"), ("model.safetensors", b"torn"), ("config.json", b'{"model_type": "unheard"}')],
+)
+def test_a_damaged_model_is_named(student, tmp_path, file, content):
+    target = shutil.copytree(student, tmp_path / "damaged")
+    (target / file).write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        sampler(target, None, "policy")

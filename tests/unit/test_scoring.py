@@ -208,3 +208,9 @@ def test_rows_of_another_kind_are_named(files):
         list(files(PROMPTS, [completion("a"), {"prompt_id": "a"}]))
     with pytest.raises(UserError, match=r"p0, line 1: not a prompt"):
         list(files([{"x": 1}], [completion("a")]))
+
+
+def test_a_scorer_without_any_value_says_so(files, caplog):
+    list(files(PROMPTS[:2], [completion("a", "<answer>none</answer>"), completion("b", "I do not know")]))
+    assert "'numeric_error' has no value for any of 2 completions, first for a/0" in caplog.text
+    assert "'exact_answer'" not in caplog.text

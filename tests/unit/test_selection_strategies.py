@@ -336,3 +336,11 @@ def test_rules_that_do_not_fit(options, message):
 def test_filters_that_do_not_fit(options, message):
     with pytest.raises(UserError, match=message):
         Filters(**options)
+
+
+@pytest.mark.parametrize("given", [{"max_error": 0.5}, {"min_margin": 0.1}, {"pair_mode": "max_random"}])
+def test_what_the_strategy_does_not_look_at_is_refused(given):
+    with pytest.raises(UserError, match="does not look at it"):
+        Rules(strategy="correct", **given).check_idle()
+    needed = "min_error" if "max_error" in given else "best_worst"
+    Rules(strategy=needed, scorer="numeric_error", **given).check_idle()

@@ -142,7 +142,7 @@ def test_every_kind_of_file_gives_the_same_rows_cut_alike(tmp_path):
 
 def test_cells_stay_what_they_are(tmp_path):
     path = tmp_path / "d.csv"
-    path.write_text('\ufeffproblem,answer,note\n"1, or\n2?",007,\nb,3,"say ""x"""\nc\n', encoding="utf-8")
+    path.write_text('\ufeffproblem,answer,note\n"1, or\n2?",007,\nb,3,"say ""x"""\nc,,\n', encoding="utf-8")
     assert rows(path) == [
         {"problem": "1, or\n2?", "answer": "007", "note": None},
         {"problem": "b", "answer": "3", "note": 'say "x"'},
@@ -154,6 +154,7 @@ def test_cells_stay_what_they_are(tmp_path):
     ("text", "where", "words"),
     [
         ("a,b\n1,2\n1,2,3\n", ", row 1", "3 cells"),
+        ("a,b\n1,2\n1\n", ", row 1", "1 cells"),
         ("a,b,a\n1,2,3\n", "", "'a' twice"),
         ('a,b\n1,2\n"1,2\n', ", row 1", "cannot be read"),
     ],

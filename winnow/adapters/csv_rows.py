@@ -19,7 +19,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
     Cells stay text: who guesses their types takes the answer 007 for 7, and 3 for 3.0 where one is missing.
 
     Raises:
-        UserError: a name twice in the header, a row of more cells than it, or no CSV; the row is named.
+        UserError: a name twice in the header, a row of more or fewer cells, or no CSV; the row is named.
     """
     csv.field_size_limit(LARGEST_CELL)
     row = -1
@@ -37,6 +37,14 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
                         f"{len(names) + len(cells[None])} cells",
                         f"{len(names)}, as in the header ({', '.join(names)})",
                         "put cells that hold the separator in quotes",
+                    )
+                if None in cells.values():
+                    lacking = [name for name in names if cells[name] is None]
+                    raise UserError(
+                        f"{path}, row {row}",
+                        f"{len(names) - len(lacking)} cells",
+                        f"{len(names)}, as in the header ({', '.join(names)})",
+                        f"add the cells of {', '.join(lacking)}, empty where there is nothing",
                     )
                 yield {name: cell or None for name, cell in cells.items()}
         except (csv.Error, UnicodeDecodeError) as error:

@@ -139,9 +139,17 @@ def id_of(row: Mapping[str, Any]) -> str | None:
 def images_of(
     row: Mapping[str, Any], files: ImageFiles, where: str
 ) -> tuple[list[str] | None, dict[str, Any] | None]:
-    """The paths of a row's `images`; and the row without what holds images, or None where nothing does."""
+    """The paths of a row's `images`, a list or one; and the row without what holds images, or None for none.
+
+    Raises:
+        UserError: `images` that are neither.
+    """
     given = row.get("images")
-    images = [files.path(image, where) for image in given] if isinstance(given, list) else None
+    if isinstance(given, str | dict):
+        given = [given]
+    if given is not None and not isinstance(given, list):
+        raise UserError(where, f"'images' is {given!r:.80}", "a path, or a list of paths", "correct the row")
+    images = None if given is None else [files.path(image, where) for image in given]
     held = [key for key, value in row.items() if holds_image(value)]
     return images, {key: value for key, value in row.items() if key not in held} if held else None
 

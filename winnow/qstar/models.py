@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from jinja2 import TemplateError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -116,9 +119,17 @@ class LoadedModel:
                 "a model with a vision_config in its config.json",
                 "choose an image model, or an adapter that leaves out the images",
             )
-        rendered = self.tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=True, tokenize=False
-        )
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                list(messages), add_generation_prompt=True, tokenize=False
+            )
+        except TemplateError as error:
+            raise UserError(
+                where,
+                f"the chat template of {self.name} refuses it ({error})",
+                "messages that the template knows how to render",
+                "correct the roles; many templates know no system message: put it into the user's",
+            ) from error
         return list(self.tokenizer.encode(rendered, add_special_tokens=False))
 
     def _check_images(self, where: str) -> None:
@@ -158,12 +169,14 @@ def load(
     transformers.utils.logging.disable_progress_bar()
     base = base_of(directory)
     whole = resolve(base)[0] if base else directory
-    config = AutoConfig.from_pretrained(whole, trust_remote_code=trust_remote_code)
+    with _explained(directory):
+        config = AutoConfig.from_pretrained(whole, trust_remote_code=trust_remote_code)
     sees = getattr(config, "vision_config", None) is not None
     own = any((directory / name).is_file() for name in TOKENIZER_FILES)
-    reader: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(
-        directory if own else whole, trust_remote_code=trust_remote_code
-    )
+    with _explained(directory):
+        reader: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(
+            directory if own else whole, trust_remote_code=trust_remote_code
+        )
     tokenizer = reader.tokenizer if sees else reader
     if reader.chat_template is None:
         raise UserError(
@@ -172,12 +185,13 @@ def load(
             "a chat template that renders messages",
             "add chat_template.jinja to the model directory",
         )
-    loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
-        whole,
-        dtype=DTYPES[dtype],
-        use_safetensors=True,
-        trust_remote_code=trust_remote_code,
-    )
+    with _explained(directory):
+        loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
+            whole,
+            dtype=DTYPES[dtype],
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+        )
     if base:
         loaded = _merged(loaded, directory)
     choose_attention(loaded)
@@ -192,6 +206,22 @@ def load(
         context=int(getattr(text, "max_position_embeddings", 0) or 1 << 30),
         vision=Vision(reader, getattr(config, "image_token_id", None)) if sees else None,
     )
+
+
+@contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    """Say which model it is that transformers cannot load."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            directory,
+            f"transformers cannot load it ({str(error).strip().splitlines()[0][:200]})",
+            "a model of a kind that transformers knows, with whole safetensors weights and a tokenizer",
+            "check its files; code beside the weights runs only with --trust_remote_code",
+        ) from error
 
 
 def _merged(model: Any, adapter: Path) -> Any:

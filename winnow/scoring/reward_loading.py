@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import transformers
 from jinja2 import TemplateError
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from winnow.errors import UserError
@@ -80,6 +81,13 @@ def load(
     where = _device(device)
     with _explained(model):
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    if not tokenizer.encode("a", add_special_tokens=False):
+        raise UserError(
+            model,
+            "its tokenizer makes no tokens of a text",
+            "the tokenizer's own files (tokenizer.json) beside the weights",
+            "copy them from the model that it was trained from",
+        )
     if tokenizer.chat_template is None:
         raise UserError(
             model,
@@ -151,7 +159,7 @@ def _explained(model: str) -> Iterator[None]:
     """Say which model it is that transformers cannot load."""
     try:
         yield
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise UserError(
             model,
             f"transformers cannot load it as a sequence classifier ({_first_line(error)})",

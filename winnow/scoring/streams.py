@@ -103,10 +103,15 @@ class Tally:
     first: str = ""
     unreferenced: int = 0
     first_unreferenced: str = ""
+    without_value: int = 0
+    first_without: str = ""
 
     def count(self, completion: str, score: Score) -> None:
         """One more score."""
         self.scored += 1
+        if score.value is None:
+            self.without_value += 1
+            self.first_without = self.first_without or f"{completion}: {score.detail}"
         if type(score) is Score:
             return
         if isinstance(score, Raised):
@@ -124,6 +129,14 @@ class Tally:
         """
         if self.unreferenced:
             self._judge_references(completions)
+        elif self.scored and self.without_value == self.scored:
+            log.warning(
+                "%s: scorer %r has no value for any of %s completions, first for %s",
+                completions,
+                self.scorer.name,
+                f"{self.scored:,}",
+                self.first_without,
+            )
         if not self.raised:
             return
         found = (

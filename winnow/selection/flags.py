@@ -103,6 +103,7 @@ def selector(arguments: argparse.Namespace) -> Selector:
         min_margin=arguments.min_margin,
         seed=arguments.seed,
     )
+    rules.check_idle()
     within, across = arguments.near_duplicates, arguments.near_duplicates_across
     near = None
     if within is not None or across is not None:

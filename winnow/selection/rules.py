@@ -97,6 +97,25 @@ class Rules:
             )
         self._check_voters()
 
+    def check_idle(self) -> None:
+        """Refuse values that the strategy does not look at: who gives one believes in a bound that is none.
+
+        Raises:
+            UserError: there is one.
+        """
+        for key, value, needed in (
+            ("max_error", self.max_error, "min_error"),
+            ("min_margin", self.min_margin, "best_worst"),
+            ("pair_mode", None if self.pair_mode == PAIR_MODES[0] else self.pair_mode, "best_worst"),
+        ):
+            if value is not None and self.strategy != needed:
+                raise UserError(
+                    f"selection: {key}",
+                    f"{value} with the strategy {self.strategy}, which does not look at it",
+                    f"the strategy {needed} with it",
+                    f"choose the strategy {needed}, or leave {key} out",
+                )
+
     def _check_voters(self) -> None:
         if self.voters and self.strategy not in BY_VOTES:
             raise UserError(

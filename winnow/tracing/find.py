@@ -52,6 +52,13 @@ def row_of(path: Path, line: int) -> dict[str, Any]:
         UserError: there is no such file or line, or no row in it.
     """
     expected = "a line of it that holds a row"
+    if path.suffix not in (".json", ".jsonl"):
+        raise UserError(
+            path,
+            f"a {path.suffix} file",
+            "a .jsonl or .json file of training data",
+            "name another format's file",
+        )
     try:
         with path.open("rb") as file:
             text = next((each for number, each in enumerate(file, start=1) if number == line), None)
