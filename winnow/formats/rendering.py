@@ -98,9 +98,12 @@ class Rendering:
             from transformers import AutoProcessor, AutoTokenizer
 
             name, revision = _tokenizer_of(self._model)
-            reader: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(
-                name, revision=revision, trust_remote_code=self._trust_remote_code
-            )
+            try:
+                reader: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(
+                    name, revision=revision, trust_remote_code=self._trust_remote_code
+                )
+            except (ValueError, OSError, RuntimeError) as error:
+                raise self._unfit(f"transformers finds none there ({str(error).strip()[:200]})") from error
             if getattr(reader, "chat_template", None) is None:
                 raise self._unfit("it has none")
             self._readers[sees] = reader
