@@ -114,7 +114,7 @@ def speed_flags():
 def progress_flags():
     """The verdict that is told while a job draws: the selection's, unless it is a user's own, or dear."""
     name = config["selection"]["scorer"]
-    if name.partition("/")[0] not in ("exact_answer", "numeric_error"):
+    if scoring.kind(name) not in ("exact_answer", "numeric_error"):
         return []
     options = json.dumps(config["scoring"][name], sort_keys=True)
     return [flag("progress_scorer", f"{name}={options}")]

@@ -62,7 +62,7 @@ def flags() -> argparse.ArgumentParser:
 
 
 def _is_numeric(scorer: str) -> bool:
-    return scorer.partition("/")[0] == "numeric_error" or ":" in scorer
+    return scoring.kind(scorer) == "numeric_error" or ":" in scorer
 
 
 def main(arguments: argparse.Namespace) -> None:

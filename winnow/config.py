@@ -71,7 +71,7 @@ def exported(config: dict[str, Any]) -> list[Arm]:
 def error_scorer(config: dict[str, Any]) -> str | None:
     """Whose errors the diagnostics show: the selection's if it is a numeric_error, else the first of them."""
     names = [config["selection"]["scorer"], *config["scoring"]]
-    return next((name for name in names if name.partition("/")[0] == "numeric_error"), None)
+    return next((name for name in names if scoring.kind(name) == "numeric_error"), None)
 
 
 def round_arms(config: dict[str, Any]) -> list[Arm]:

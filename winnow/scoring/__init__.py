@@ -1,6 +1,16 @@
 """Verifiers: what turns a completion into a score. `registry` knows them by name."""
 
-from winnow.scoring.registry import behind, build, divided, is_text_scorer, measure, names, parse, versions
+from winnow.scoring.registry import (
+    behind,
+    build,
+    divided,
+    is_text_scorer,
+    kind,
+    measure,
+    names,
+    parse,
+    versions,
+)
 from winnow.scoring.score import AnyScorer, Combiner, Item, ItemScorer, Measure, Score, Scorer
 
 __all__ = [
@@ -15,6 +25,7 @@ __all__ = [
     "build",
     "divided",
     "is_text_scorer",
+    "kind",
     "measure",
     "names",
     "parse",

@@ -45,18 +45,23 @@ def names() -> list[str]:
     return list(BUILTIN)
 
 
+def kind(name: str) -> str:
+    """A scorer's name without its label."""
+    return name if plugins.is_import_path(name) else name.partition(LABEL)[0]
+
+
 def _class(name: str) -> type[Any]:
     if plugins.is_import_path(name):
         return plugin_class(name)
-    kind = name.partition(LABEL)[0]
-    if kind not in BUILTIN:
+    builtin = kind(name)
+    if builtin not in BUILTIN:
         raise plugins.unknown("scorer", name, BUILTIN)
-    found: type[Any] = getattr(_module(kind), BUILTIN[kind].partition(":")[2])
+    found: type[Any] = getattr(_module(builtin), BUILTIN[builtin].partition(":")[2])
     return found
 
 
-def _module(kind: str) -> ModuleType:
-    return importlib.import_module(f"winnow.scoring.{BUILTIN[kind].partition(':')[0]}")
+def _module(builtin: str) -> ModuleType:
+    return importlib.import_module(f"winnow.scoring.{BUILTIN[builtin].partition(':')[0]}")
 
 
 def is_text_scorer(scorer: AnyScorer) -> TypeGuard[Scorer]:
@@ -140,7 +145,7 @@ def versions(scorers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _code(name: str) -> str:
-    return fingerprint(str(_module(name.partition(LABEL)[0]).__file__))
+    return fingerprint(str(_module(kind(name)).__file__))
 
 
 def parts_first(scorers: Mapping[str, AnyScorer]) -> list[str]:
