@@ -170,6 +170,16 @@ def test_answers_that_the_verifier_calls_equal_are_one():
     assert answer_class({"value": 0.0, "passed": False, "detail": "passed"}, "verdict") != classes[0]
 
 
+@pytest.mark.parametrize(
+    "equal", [("1/2", "\\frac{1}{2}", "0.5", "50\\%", "2/4", ".50"), ("-3", "-6/2"), ("1,000", "1000.0")]
+)
+def test_wrong_answers_that_are_one_number_are_one(equal):
+    classes = {answer_class({"value": 0.0, "passed": False, "detail": each}, "verdict") for each in equal}
+    assert len(classes) == 1
+    for other in ("1/0", "1/3", "x/2", "(1,2)"):
+        assert answer_class({"value": 0.0, "passed": False, "detail": other}, "verdict") not in classes
+
+
 @given(st.lists(st.sampled_from(["a", "b", "c", None])))
 def test_the_majority_is_as_large_as_any(classes):
     found = majority(classes)
