@@ -22,7 +22,7 @@ def test_the_card_of_a_real_run(finished: Workspace) -> None:
         "--strategy correct",
         "--max_new_tokens 48",
         "Seed of drawing: 3; of the selection: 3.",
-        "scored again with exact\\_answer, numeric\\_error.",
+        "verified with exact\\_answer, numeric\\_error: what scores a text alone scored it again",
     ):
         assert told in outcome.text, told
     assert "no record of the commands" not in outcome.text

@@ -211,7 +211,10 @@ def _reproducing(run: RunFiles) -> Iterator[str]:
     scorers = sorted({public_name(s) for arm in run.arms for s in _verifiers(arm)})
     if scorers:
         again = plain(", ".join(scorers))
-        yield f"When the files were written, each row was read back and scored again with {again}."
+        yield (
+            f"When the files were written, each row was read back and verified with {again}: what scores a "
+            "text alone scored it again; of what looks at more (a model, a judge), the record was compared."
+        )
     yield "Before they were published, rows, ledger and statistics were compared with each other."
 
 
