@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import math_verify
 import pytest
 
 from winnow import jsonl, scoring
@@ -84,7 +85,7 @@ def test_a_hang_and_a_death_cost_one_completion_each(monkeypatch):
     found = scores(*[(text, "1") for text in texts], seconds=1, processes=2)
     assert time.monotonic() - began < 60
     assert [score.detail for score in found if score.passed] == [t for t in texts if t.isdigit()]
-    assert "did not end within 4 s" in found[10].detail
+    assert "did not end within 5 s" in found[10].detail
     assert "process died" in found[11].detail
     assert found[70].value is None
 
@@ -102,6 +103,30 @@ def test_what_takes_too_long_has_no_value():
         (found,) = math_worker.judge([(f"<answer>{text}</answer>", reference)], 1)
         assert found[:2] == (None, False), found
         assert "did not end within 1 s" in found[2]
+
+
+def test_what_math_verify_raises_on_is_no_verdict(monkeypatch):
+    original = math_verify.verify
+
+    def first_reading_fails(gold, target, raise_on_error=False, **options):
+        if raise_on_error:
+            raise ArithmeticError("a fault of its own")
+        return original(gold, target, **options)
+
+    monkeypatch.setattr(math_verify, "verify", first_reading_fails)
+    equal, other = math_worker.judge([("\\boxed{3}", "3"), ("\\boxed{4}", "3")], 5)
+    # Another reading was equal: that stands. Nothing was: that it is wrong is not known.
+    assert equal[:2] == (1.0, True)
+    assert other[:2] == (None, False)
+    assert "a fault of its own" in other[2]
+    monkeypatch.setattr(math_verify, "parse", raising)
+    math_worker._expected.cache_clear()
+    (unread,) = math_worker.judge([("\\boxed{3}", "3")], 5)
+    assert unread[:2] == (None, False)
+
+
+def raising(*given, **named):
+    raise ArithmeticError("a fault of its own")
 
 
 def test_no_process_outlives_a_killed_parent(tmp_path: Path):

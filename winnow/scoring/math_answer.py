@@ -14,6 +14,8 @@ from winnow.scoring.score import Item, Measure, Score, Unreferenced
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
+STEPS = 5
+"""Of a completion, at most: two readings, two comparisons, and one to spare before its process is ended."""
 CHUNK = 32
 """Completions that a worker gets at a time: what they cost in passing to and fro is little then."""
 
@@ -78,7 +80,7 @@ class Math:
         if self._pool is None:
             self._pool = _pool(self._processes)
         # math-verify has limits of its own for the steps of a completion; a process is ended when these fail.
-        return self._pool.schedule(judge, args=[pairs, self._seconds], timeout=4 * self._seconds)
+        return self._pool.schedule(judge, args=[pairs, self._seconds], timeout=STEPS * self._seconds)
 
     def _ended(self, job: Any) -> list[Verdict] | None:
         """What a job gave; None where it did not end, or its process died."""
@@ -92,7 +94,7 @@ class Math:
     def _fault(self, job: Any) -> str:
         error = job.exception()
         if isinstance(error, TimeoutError):
-            return f"math-verify did not end within {4 * self._seconds} s"
+            return f"math-verify did not end within {STEPS * self._seconds} s"
         return f"math-verify's process died: {error}"
 
 

@@ -47,6 +47,12 @@ def _judge(text: str, reference: str | None, seconds: int) -> Verdict:
         return _compared(text, reference, seconds)
     except TimeoutException:
         return None, False, f"math-verify did not end within {seconds} s", False
+    except _Unjudged as fault:
+        return None, False, f"math-verify failed: {fault.__cause__!r:.200}", False
+
+
+class _Unjudged(Exception):
+    """math-verify raised, of which its cause tells: that is no verdict on the completion."""
 
 
 def _compared(text: str, reference: str, seconds: int) -> Verdict:
@@ -67,11 +73,13 @@ def _equal(expected: list[Any], stated: list[Any], seconds: int) -> bool:
 
     try:
         return bool(verify(expected, stated, timeout_seconds=seconds, raise_on_error=True))
-    except TimeoutException:
-        raise
-    except Exception:
-        # What it cannot compare is not equal: so math-verify has it unless it is told to raise.
-        return False
+    except (TimeoutException, Exception) as error:
+        # It compares several readings; left to itself it goes on behind one that fails, to one that may be equal.
+        if verify(expected, stated, timeout_seconds=seconds):
+            return True
+        if isinstance(error, TimeoutException):
+            raise
+        raise _Unjudged from error
 
 
 @functools.lru_cache(maxsize=256)
@@ -82,18 +90,14 @@ def _expected(reference: str, seconds: int) -> list[Any]:
 def _read(text: str, seconds: int, bare: bool) -> list[Any]:
     """What math-verify makes of a text; of a bare answer, as it stands in a box, else by itself."""
     from math_verify import parse
-    from math_verify.errors import TimeoutException
 
     # Its formulas are looked for between marks, which a bare answer lacks.
     forms = (f"\\boxed{{{text}}}", text) if bare and text.strip() else (text,)
     for form in forms:
         try:
             found: list[Any] = parse(form, parsing_timeout=seconds, raise_on_error=True)
-        except TimeoutException:
-            raise
-        except Exception:
-            # What it cannot read is no formula: so math-verify has it unless it is told to raise.
-            found = []
+        except Exception as error:
+            raise _Unjudged from error
         if found:
             return found
     return []
