@@ -74,7 +74,7 @@ def _equal(expected: list[Any], stated: list[Any], seconds: int) -> bool:
     try:
         return bool(verify(expected, stated, timeout_seconds=seconds, raise_on_error=True))
     except (TimeoutException, Exception) as error:
-        # It compares several readings; left to itself it goes on behind one that fails, to one that may be equal.
+        # Left to itself it goes on behind a reading that fails, to others that may be equal.
         if verify(expected, stated, timeout_seconds=seconds):
             return True
         if isinstance(error, TimeoutException):
