@@ -2,7 +2,7 @@
 """Tokens a second of q*: over the teacher alone, over lockstep, and over other programs, in one run.
 
     python benchmarks/qstar.py [--quick] [--json FILE] [--figure FILE] [--slots 1 8 16 32] [--pairs 3]
-        [--repeats 3] [--vllm PYTHON]
+        [--repeats 3] [--vllm PYTHON] [--parts pairs others two_prompts embedded]
 
 Models of random weights at real shapes; the teacher runs, but its logits are the student's plus noise
 that is keyed by the token before, so that β is what is asked for. Lengths are geometric, eight completions
@@ -46,12 +46,14 @@ from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
 from winnow.qstar.models import LoadedModel
+from winnow.qstar.packing import pack
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import OneModel, Proposer, TwoPrompts
 from winnow.qstar.scheduler import Row, Slots
 from winnow.records import Prompt
 
 LONGEST = 160
+PARTS = ("pairs", "others", "two_prompts", "embedded")
 STRENGTHS = (0.70, 0.46)
 """Noise for a β of about 0.86 and 0.91; what came out is printed."""
 
@@ -83,6 +85,13 @@ def run(
     start = time.perf_counter()
     tokens = sum(len(drawn.token_ids) for drawn in engine.run(Slots(work, slots)))
     return tokens / (time.perf_counter() - start), controller
+
+
+def packed(name: str) -> LoadedModel:
+    """A model as `load` leaves it."""
+    made = model(name, torch.float32, "cpu")
+    pack(made.model)
+    return made
 
 
 def decoder(loaded: LoadedModel, slots: int) -> Decoder:
@@ -160,6 +169,8 @@ def beside_others(
 ) -> dict[str, float]:
     """Ratios over transformers' `generate`, over a lockstep as system C has it, and over vLLM."""
     both, one = (work.rows(prompts, pair) for pair in (True, False))
+    # As their users have them: oneDNN's order of the weights is ours.
+    plain, plain_student = (model(each.name, torch.float32, "cpu") for each in (teacher, student))
     tokens, strength = sum(row.max_new_tokens for row in one), STRENGTHS[0]
 
     def static(side: Any, *models: LoadedModel) -> float:
@@ -175,10 +186,10 @@ def beside_others(
         work.repeats,
         {
             "teacher": lambda: alone(teacher, one, slots),
-            "generate": lambda: static(lambda: rivals.static_generate(teacher, one, slots), teacher),
+            "generate": lambda: static(lambda: rivals.static_generate(plain, one, slots), plain),
             "q*": mixed,
             "static lockstep": lambda: static(
-                lambda: rivals.static_lockstep(student, teacher, both, slots, bank), student, teacher
+                lambda: rivals.static_lockstep(plain_student, plain, both, slots, bank), plain_student, plain
             ),
         },
     )
@@ -187,7 +198,7 @@ def beside_others(
         f"q* over a static-batch lockstep, {slots} slots": speeds["q*"] / speeds["static lockstep"],
     }
     if vllm:
-        theirs = tokens / rivals.vllm_offline(vllm, teacher, one, slots)
+        theirs = tokens / rivals.vllm_offline(vllm, plain, one, slots)
         print(f"  vLLM offline, {slots} sequences: {theirs:.1f} tok/s")
         told[f"teacher alone over vLLM offline, {slots} slots"] = speeds["teacher"] / theirs
     return told
@@ -228,21 +239,27 @@ def embedded(slots: int, repeats: int) -> dict[str, float]:
 
 
 def two_prompts(loaded: LoadedModel, slots: int, work: Work, prompts: int) -> dict[str, float]:
-    """One set of weights with two prompts, over the same model alone."""
+    """One set of weights with two prompts, over the same model alone: as many completions, as many rows."""
     both, one = (work.rows(prompts, pair) for pair in (True, False))
     speeds = in_turn(
         work.repeats,
         {
             "alone": lambda: alone(loaded, one, slots // 2),
+            "rows": lambda: alone(loaded, one, slots),
             "q*": lambda: run(TwoPrompts(decoder(loaded, slots)), "kl_symmetry", both, slots // 2)[0],
         },
     )
-    return {f"same weights, two prompts, over plain decoding, {slots} rows": speeds["q*"] / speeds["alone"]}
+    tokens, read = speeds["q*"] / speeds["alone"], 2 * speeds["q*"] / speeds["rows"]
+    return {
+        f"same weights, two prompts, tokens over plain decoding's, {slots // 2} completions": tokens,
+        f"same weights, two prompts, rows over plain decoding's, {slots} rows": read,
+    }
 
 
 def main() -> None:
     parser = flags(__doc__)
     parser.add_argument("--slots", type=int, nargs="+", help="sequences in progress at a time")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured")
     parser.add_argument("--pairs", type=int, default=3, help="the first so many pairs of models and β")
     parser.add_argument("--vllm", help="a Python that has vLLM")
     parser.add_argument("--repeats", type=int, default=3)
@@ -250,13 +267,14 @@ def main() -> None:
     arguments = parser.parse_args()
     quick = arguments.quick
     work = QUICK if quick else replace(FULL, repeats=arguments.repeats)
-    teacher, student, middle = (model(name, torch.float32, "cpu") for name in ("120M", "7M", "30M"))
+    teacher, student, middle = (packed(name) for name in ("120M", "7M", "30M"))
     for each in (teacher, student, middle):
         alone(each, rows(1, 8, 4, 4, False), 8)
     found: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
     pairs = [(student, STRENGTHS[0]), (student, STRENGTHS[1]), (middle, STRENGTHS[1])]
-    for drafter, strength in pairs[: 1 if quick else arguments.pairs]:
+    parts = set(arguments.parts) & ({"pairs", "others"} if quick else set(PARTS))
+    for drafter, strength in pairs[: 1 if quick else arguments.pairs] if "pairs" in parts else ():
         for slots in arguments.slots or ([8] if quick else [1, 8, 16, 32, 64]):
             row = measure(teacher, drafter, slots, strength, work, 1 if quick else max(2, slots // 2))
             found.append(row)
@@ -265,10 +283,12 @@ def main() -> None:
             ratios[f"q* over the teacher alone, {at}"] = row["q*/teacher"]
             ratios[f"q* over lockstep, {at}"] = row["q* tok/s"] / row["lockstep tok/s"]
             ratios[f"lockstep over the teacher alone, {at}"] = row["lockstep/teacher"]
-    for slots in [4] if quick else [16]:
-        ratios |= beside_others(teacher, student, slots, work, 1 if quick else 8, arguments.vllm)
-    if not quick:
+    if "others" in parts:
+        slots, prompts = (4, 1) if quick else (16, 8)
+        ratios |= beside_others(teacher, student, slots, work, prompts, arguments.vllm)
+    if "two_prompts" in parts:
         ratios |= two_prompts(teacher, 32, work, 8)
+    if "embedded" in parts:
         ratios |= embedded(32, work.repeats)
     tell("qstar", ratios, found, arguments.json)
     if arguments.figure:

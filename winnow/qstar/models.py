@@ -27,6 +27,7 @@ from winnow.lora import base_of
 from winnow.manifest import TOKENIZER_FILES, Manifest, resolve
 from winnow.qstar import attention
 from winnow.qstar.masks import CROPPABLE
+from winnow.qstar.packing import pack
 from winnow.qstar.vision import Vision
 from winnow.records import Message
 
@@ -93,7 +94,7 @@ class LoadedModel:
     @property
     def width(self) -> int:
         """Columns of the logits."""
-        return int(self.model.get_output_embeddings().weight.shape[0])
+        return int(self.model.get_output_embeddings().out_features)
 
     def tokenize(
         self, messages: Sequence[Message], images: Sequence[Path] = (), where: str = "a prompt"
@@ -196,6 +197,7 @@ def load(
         loaded = _merged(loaded, directory)
     choose_attention(loaded)
     loaded.eval().requires_grad_(False).to(device)
+    pack(loaded)
     text = loaded.config.get_text_config()
     return LoadedModel(
         name=str(directory),
