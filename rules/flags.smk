@@ -82,6 +82,8 @@ def drawing_flags(temperature, served=True):
         + [flag("stop", string) for string in generation["stop"]]
         + image_root_flags()
         + (["--save_token_ids"] if generation["save_token_ids"] else [])
+        # An arg-max is drawn with certainty: there is nothing to keep.
+        + (["--save_logprobs"] if generation["save_logprobs"] and temperature else [])
         + (
             [flag("backend", "vllm")]
             if served and generation["backend"] == "vllm"

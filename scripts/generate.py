@@ -48,7 +48,7 @@ from winnow.drawing import InProcess, Source, Work, draw_all, journals, outputs
 from winnow.ending import told_of_the_end
 from winnow.errors import UserError
 from winnow.fingerprint import fingerprint
-from winnow.generation import Block
+from winnow.generation import Block, Terms
 from winnow.manifest import resolve
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Prompt
@@ -134,7 +134,7 @@ def flags() -> argparse.ArgumentParser:
     output.add_argument(
         "--save_logprobs",
         action="store_true",
-        help="keep each token's log-probability under what it was drawn from (a vLLM of the job's own)",
+        help="keep each token's log-probability under what it was drawn from",
     )
     return p
 
@@ -150,7 +150,7 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.max_new_tokens,
         tuple(arguments.stop),
     )
-    if arguments.save_logprobs:
+    if arguments.save_logprobs and arguments.backend == "vllm":
         _check_logprobs(arguments)
     if arguments.progress_scorer:
         Verdicts(arguments.progress_scorer)
@@ -235,20 +235,20 @@ def _source(
         draft_tokens=arguments.draft_tokens,
         image_root=arguments.image_root,
     )
-    return nullcontext(
-        InProcess(
-            load, devices, arguments.batch_size, arguments.save_token_ids, arguments.max_failed_fraction
-        )
+    terms = Terms(
+        arguments.batch_size,
+        arguments.save_token_ids,
+        arguments.save_logprobs,
+        arguments.max_failed_fraction,
     )
+    return nullcontext(InProcess(load, devices, terms))
 
 
 def _check_logprobs(arguments: argparse.Namespace) -> None:
     mend = "leave it out, or let the job start a vLLM of its own and draw at a temperature above 0"
     expected = "what the server has drawn from, after temperature, top-k and top-p"
     found = None
-    if arguments.backend != "vllm":
-        found = f"given with --backend {arguments.backend}, which does not tell them"
-    elif arguments.base_url or arguments.skip_vllm_launch:
+    if arguments.base_url or arguments.skip_vllm_launch:
         found = "given with a server that runs already: vLLM's default is to tell others"
     elif not arguments.temperature:
         found = "given with --temperature 0, where vLLM tells those at temperature 1"

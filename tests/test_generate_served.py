@@ -90,7 +90,6 @@ def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
         (["--alpha_method", "entropy", "--tensor_parallel_size", "2"], "the student is not split"),
         (["--save_logprobs", "--base_url", "http://127.0.0.1:9/v1"], "a server that runs already"),
         (["--save_logprobs", "--temperature", "0"], "those at temperature 1"),
-        (["--save_logprobs", "--backend", "transformers"], "does not tell them"),
         (["--dtype", "float64"], "one of float16, bfloat16, float32 for --backend vllm"),
         (["--base_url", "http://127.0.0.1:9/v1", "--max_retries", "0"], "no server answers"),
     ):

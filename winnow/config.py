@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import jsonschema
 
 from winnow import adapters, formats, scoring
 from winnow.arms import Alpha, Arm, blocks_for
+from winnow.config_errors import WHERE, at_key, explain
+from winnow.config_selection import check_pairs, check_scoring
 from winnow.errors import UserError, closest
 from winnow.schema import fill, schema
-from winnow.selection.leakage import Gate
-from winnow.selection.rules import Filters, Rules
 
-WHERE = "config"
-PAIR_STRATEGIES = ("best_worst",)
-"""Strategies of selection that keep a chosen and a rejected completion."""
 FILES_IN_FOLDER = 10_000
 """With more files in one folder, shared file systems slow down for everybody on them."""
 
@@ -32,12 +28,12 @@ def check(config: dict[str, Any]) -> None:
     validator = jsonschema.Draft202012Validator(schema())
     errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
     if errors:
-        raise _explain(errors[0])
+        raise explain(errors[0])
     fill(config, schema())
     _check_arms(config)
     _check_names(config)
-    _check_pairs(config)
-    _check_scoring(config)
+    check_pairs(config)
+    check_scoring(config)
     _check_training(config["training"])
     _check_heldout(config)
     _check_folders(config)
@@ -81,49 +77,6 @@ def round_arms(config: dict[str, Any]) -> list[Arm]:
         return []
     steps = [rounds["step"], *(f"round-{index}" for index in range(1, rounds["count"]))]
     return [Arm(step, Alpha.parse(rounds["alpha"]).name, rounds["n"]) for step in steps]
-
-
-def _explain(error: Any) -> UserError:
-    """Put a jsonschema.ValidationError into words."""
-    key = ".".join(map(str, error.absolute_path)) or "(top)"
-    where = f"{WHERE}, key {key}"
-    mend = "correct the config; schemas/config.schema.yaml describes every key"
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = [name for name in error.instance if name not in known]
-        return UserError(
-            where,
-            f"unknown key {unknown[0]!r}{closest(str(unknown[0]), known)}",
-            "one of " + ", ".join(known),
-            mend,
-        )
-    if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
-        return UserError(where, f"{missing[0]!r} is missing", f"{', '.join(error.validator_value)}", mend)
-    return UserError(
-        where,
-        f"{error.instance!r} ({type(error.instance).__name__})",
-        _expectation(error),
-        mend,
-    )
-
-
-def _expectation(error: Any) -> str:
-    value = error.validator_value
-    listed = [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
-    words = {
-        "type": f"of type {' or '.join(listed)}",
-        "enum": f"one of {', '.join(listed)}",
-        "minimum": f"at least {value}",
-        "maximum": f"at most {value}",
-        "exclusiveMinimum": f"above {value}",
-        "minItems": f"at least {value} entry",
-        "minProperties": f"at least {value} entry",
-        "pattern": f"letters, digits and marks that suit a path ({value})",
-    }
-    wanted = words.get(str(error.validator), error.message)
-    description = error.schema.get("description") if isinstance(error.schema, dict) else None
-    return f"{wanted}. {description}" if description else wanted
 
 
 def _check_arms(config: dict[str, Any]) -> None:
@@ -209,19 +162,10 @@ def _named_steps(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]
         yield "rounds", config["rounds"]["step"], [config["rounds"]["alpha"]]
 
 
-@contextmanager
-def _at(key: str) -> Iterator[None]:
-    """Put the config's key before what an error says."""
-    try:
-        yield
-    except UserError as error:
-        raise error.at(f"{WHERE}, key {key}") from error
-
-
 def _check_names(config: dict[str, Any]) -> None:
     """Look up the adapter, the scorers and the formats; the user's own modules are imported here."""
     data = config["data"]
-    with _at("data.adapter"):
+    with at_key("data.adapter"):
         adapters.adapter(
             data["adapter"],
             data["prompt_field"],
@@ -230,75 +174,7 @@ def _check_names(config: dict[str, Any]) -> None:
             seed=config["seed"],
             image_root=data["image_root"],
         )
-    with _at("scoring"):
+    with at_key("scoring"):
         scoring.versions(config["scoring"])
-    with _at("export.formats"):
+    with at_key("export.formats"):
         formats.find_all(config["export"]["formats"])
-
-
-def _check_pairs(config: dict[str, Any]) -> None:
-    pairing = formats.needs_pairs(config["export"]["formats"])
-    strategy = config["selection"]["strategy"]
-    if pairing and strategy not in PAIR_STRATEGIES:
-        raise UserError(
-            f"{WHERE}, key export.formats",
-            f"{pairing[0]}, whose rows are pairs, and selection.strategy is {strategy!r}, which makes none",
-            f"a strategy that makes pairs: {', '.join(PAIR_STRATEGIES)}",
-            f"set selection.strategy, or leave out {', '.join(pairing)}",
-        )
-
-
-def _check_scoring(config: dict[str, Any]) -> None:
-    scorers = config["scoring"]
-    for key in ("selection", *(["evaluation"] if "heldout" in config["data"] else [])):
-        if config[key]["scorer"] not in scorers:
-            raise UserError(
-                f"{WHERE}, key {key}.scorer",
-                f"{config[key]['scorer']!r} is not among the scorers that run",
-                f"one of {', '.join(scorers)}",
-                "add it under scoring, or choose another",
-            )
-    _check_selection(config)
-
-
-def _check_selection(config: dict[str, Any]) -> None:
-    scorers, selection = config["scoring"], config["selection"]
-    for voter in selection["voters"]:
-        if voter not in scorers:
-            raise UserError(
-                f"{WHERE}, key selection.voters",
-                f"{voter!r} is not among the scorers that run{closest(voter, scorers)}",
-                f"some of {', '.join(scorers)}",
-                "add it under scoring, or leave it out",
-            )
-    Rules(
-        voters=tuple(selection["voters"]),
-        filters=Filters(
-            selection["skip_identical"],
-            tuple(selection["finish_reasons"]),
-            selection["min_tokens"],
-            selection["max_tokens"],
-        ),
-        pass_rate=(selection["min_pass_rate"], selection["max_pass_rate"]),
-        **{
-            key: selection[key]
-            for key in ("strategy", "scorer", "top_k", "pair_mode", "min_margin", "max_error")
-        },
-    ).check_idle()
-    with _at("selection.leak_phrases"):
-        Gate(phrases=tuple(selection["leak_phrases"]))
-    if selection["decontaminate_heldout"] and "heldout" not in config["data"]:
-        raise UserError(
-            f"{WHERE}, key selection.decontaminate_heldout",
-            "true, without data.heldout",
-            "held-out prompts to keep clear of",
-            "add data.heldout, or name test sets under decontaminate",
-        )
-    drifts = [key for key in ("max_length_drift", "max_logprob_drift") if selection[key] is not None]
-    if drifts and not selection["unhinted"]:
-        raise UserError(
-            f"{WHERE}, key selection.{drifts[0]}",
-            f"{selection[drifts[0]]}, without unhinted completions to measure it by",
-            "unhinted: true",
-            "set selection.unhinted, or leave the bound out",
-        )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from winnow.errors import UserError
-from winnow.generation import Block, Finished, Missing, completions, generate, write
+from winnow.generation import Block, Finished, Missing, Terms, completions, generate, write
 from winnow.journal import FinishedElsewhere, Journal
 
 if TYPE_CHECKING:
@@ -112,21 +112,16 @@ class InProcess:
     Args:
         load: makes the sampler; has to be picklable.
         devices: GPUs of the job.
-        batch_size: completions in progress at a time.
-        save_token_ids: keep them.
-        max_failed_fraction: of a block's completions, whose images cannot be shown.
+        terms: how.
     """
 
     def __init__(
         self,
         load: Callable[[], OptimalSampler],
         devices: list[str],
-        batch_size: int,
-        save_token_ids: bool,
-        max_failed_fraction: float = 0.0,
+        terms: Terms,
     ) -> None:
-        self._load, self._devices = load, devices
-        self._batch = (batch_size, save_token_ids, max_failed_fraction)
+        self._load, self._devices, self._terms = load, devices, terms
         self._sampler: OptimalSampler | None = None
 
     def draw(self, block: Block, missing: Iterable[Missing]) -> Generator[Finished]:
@@ -135,7 +130,7 @@ class InProcess:
             # Only now: multiprocessing is not needed else.
             from winnow.workers import draw_on_all
 
-            return draw_on_all(self._devices, self._load, block, missing, *self._batch)
+            return draw_on_all(self._devices, self._load, block, missing, self._terms)
         if self._sampler is None:
             self._sampler = self._load()
-        return completions(block, missing, self._sampler, *self._batch)
+        return completions(block, missing, self._sampler, self._terms)

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("generate")
 
 
+DIGITS = 6
+"""Of a log-probability; a float32 has no more."""
+
+
 class Missing(NamedTuple):
     """A completion that is still to be drawn."""
 
@@ -85,6 +89,22 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """How completions are drawn in process.
+
+    Attributes:
+        batch_size: completions in progress at a time.
+        keep_ids, keep_logprobs: keep token ids, and the log-probability of each token.
+        max_failed_fraction: of the block, whose images cannot be shown.
+    """
+
+    batch_size: int
+    keep_ids: bool = False
+    keep_logprobs: bool = False
+    max_failed_fraction: float = 0.0
+
+
+@dataclass(frozen=True)
 class Lacking:
     """What a block's journal lacks when a pass comes to it, in the output's order; never all in memory."""
 
@@ -132,12 +152,7 @@ def generate(
 
 
 def completions(
-    block: Block,
-    missing: Iterable[Missing],
-    sampler: OptimalSampler,
-    batch_size: int,
-    save_token_ids: bool,
-    max_failed_fraction: float = 0.0,
+    block: Block, missing: Iterable[Missing], sampler: OptimalSampler, terms: Terms
 ) -> Generator[Finished]:
     """Yield the missing completions as they finish; first, with the reason, those that cannot be drawn.
 
@@ -145,9 +160,7 @@ def completions(
         block: what the job draws.
         missing: what its journal lacks.
         sampler: draws.
-        batch_size: completions in progress at a time.
-        save_token_ids: keep them.
-        max_failed_fraction: of the block, whose images cannot be shown.
+        terms: how.
 
     Raises:
         UserError: the images of more cannot be shown. None of them is in the journal then.
@@ -158,7 +171,7 @@ def completions(
     origin: dict[str, Missing] = {}
     too_long: list[str] = []
     failed: list[Completion] = []
-    allowed = max_failed_fraction * len(block.prompts) * len(block.samples)
+    allowed = terms.max_failed_fraction * len(block.prompts) * len(block.samples)
     for _, group in itertools.groupby(missing, key=lambda each: each.prompt.id):
         samples = list(group)
         prompt = samples[0].prompt
@@ -194,8 +207,8 @@ def completions(
         log.warning("%d completions failed; the ledger has them. First: %s", len(failed), failed[0].detail)
     for completion in failed:
         yield completion, None
-    for drawn in sampler.draw(rows, batch_size):
-        yield _completion(block, origin[drawn.row.id], drawn, sampler, save_token_ids), drawn.diagnostics
+    for drawn in sampler.draw(rows, terms.batch_size):
+        yield _completion(block, origin[drawn.row.id], drawn, sampler, terms), drawn.diagnostics
 
 
 def finish(block: Block, journal: Journal, output: Path, diagnostics: Path | None) -> None:
@@ -228,11 +241,7 @@ def _without_text(block: Block, missing: Missing, seed: int, reason: str, detail
 
 
 def _completion(
-    block: Block,
-    missing: Missing,
-    drawn: Drawn,
-    sampler: OptimalSampler,
-    save_token_ids: bool,
+    block: Block, missing: Missing, drawn: Drawn, sampler: OptimalSampler, terms: Terms
 ) -> Completion:
     return Completion(
         id=drawn.row.id,
@@ -247,6 +256,7 @@ def _completion(
         alpha=block.alpha,
         model=block.model,
         teacher=block.teacher,
-        token_ids=drawn.token_ids if save_token_ids else None,
+        token_ids=drawn.token_ids if terms.keep_ids else None,
         detail=drawn.detail,
+        logprobs=[round(each, DIGITS) for each in drawn.logprobs] if terms.keep_logprobs else None,
     )

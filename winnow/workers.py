@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from winnow.devices import VISIBLE
 from winnow.errors import UserError
-from winnow.generation import Block, Finished, Missing, completions
+from winnow.generation import Block, Finished, Missing, Terms, completions
 
 if TYPE_CHECKING:
     from winnow.qstar.sampler import OptimalSampler
@@ -35,17 +35,15 @@ def draw_on_all(
     load: Callable[[], OptimalSampler],
     block: Block,
     missing: Iterable[Missing],
-    batch_size: int,
-    save_token_ids: bool,
-    max_failed_fraction: float = 0.0,
+    terms: Terms,
 ) -> Generator[Finished]:
     """Yield the missing completions as the workers finish them.
 
     Args:
         devices: names for CUDA_VISIBLE_DEVICES, one a worker.
         load: makes the sampler; has to be picklable.
-        block, missing, batch_size, save_token_ids, max_failed_fraction: as `completions` takes them; the
-            batch is a worker's, and each worker counts those that failed by itself.
+        block, missing, terms: as `completions` takes them; the batch is a worker's, and each worker counts
+            those that failed by itself.
 
     Raises:
         UserError: what a worker raised.
@@ -53,11 +51,10 @@ def draw_on_all(
     """
     context = multiprocessing.get_context("spawn")
     finished: Any = context.Queue(WAITING)
-    each = (batch_size, save_token_ids, max_failed_fraction)
     workers = [
         context.Process(
             target=_work,
-            args=(device, len(devices), load, block, share, *each, finished),
+            args=(device, len(devices), load, block, share, terms, finished),
             daemon=True,
         )
         for device, share in zip(devices, shares(missing, len(devices)), strict=True)
@@ -114,9 +111,7 @@ def _work(
     load: Callable[[], OptimalSampler],
     block: Block,
     missing: list[Missing],
-    batch_size: int,
-    save_token_ids: bool,
-    max_failed_fraction: float,
+    terms: Terms,
     finished: Any,
 ) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
@@ -128,7 +123,7 @@ def _work(
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     os.environ["OMP_NUM_THREADS"] = str(max(1, threads // workers))
     try:
-        for found in completions(block, missing, load(), batch_size, save_token_ids, max_failed_fraction):
+        for found in completions(block, missing, load(), terms):
             finished.put(found)
         finished.put(None)
     except UserError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -56,6 +57,28 @@ def test_pairs_clear_of_test_sets_and_leaks(space: Workspace) -> None:
     assert found.code == 0, found.text
     assert "rejected: prompt stands in quiz" in found.text
     assert "quiz.txt, line 1" in found.text
+
+
+def drift(config: dict[str, Any]) -> None:
+    config["selection"] = {"unhinted": True, "max_logprob_drift": 0.02}
+    config["generation"]["save_logprobs"] = True
+    for arm in config["arms"]:
+        arm["train"] = False
+
+
+@pytest.mark.slow
+def test_drift_of_log_probabilities_gates(space: Workspace) -> None:
+    """Drawn with the answer in sight and without: how sure each was, as the engine tells it."""
+    space.configure(drift)
+    space.run("selected")
+    statistics = statistics_of(space, ARM)
+    told = statistics["leaks"]["drift"]
+    assert told["logprob_prompts"] == told["prompts"] == 12
+    assert 0 < told["entropy"] < 3
+    assert 0 < told["entropy_unhinted"] < 3
+    ledger = [orjson.loads(line) for line in (space.results / "selected" / ARM / "ledger.jsonl").open()]
+    reasons = Counter(each["reason"] for each in ledger)
+    assert 0 < reasons["leak: log-probability beyond 0.02 of the unhinted"] < len(ledger)
 
 
 def statistics_of(space: Workspace, arm: str) -> dict[str, Any]:

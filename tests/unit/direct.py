@@ -142,9 +142,10 @@ def replay(
     seed: int,
     longest: int,
     temperature: float = 1.0,
-) -> tuple[Tokens, dict[str, list[float]]]:
-    """The one completion that a seed determines, and the metrics at each of its tokens."""
+) -> tuple[Tokens, dict[str, list[float]], list[float]]:
+    """The one completion that a seed determines; the metrics, and log q*, at each of its tokens."""
     tokens: Tokens = ()
+    logprobs: list[float] = []
     seen: dict[str, list[float]] = {}
     while len(tokens) < longest and END not in tokens:
         q, weight, metrics = next_token(student, teacher, prompt, alpha, [tokens], temperature)
@@ -158,7 +159,8 @@ def replay(
         if uniform(seed, place, 1) >= q[0][token] / p[token]:
             token = _inverse(np.maximum(q[0] - p, 0.0), uniform(seed, place, 2))
         tokens = (*tokens, token)
-    return tokens, seen
+        logprobs.append(float(np.log(q[0][token])))
+    return tokens, seen, logprobs
 
 
 def _inverse(weights: np.ndarray, number: float) -> int:

@@ -10,7 +10,7 @@ from PIL import Image
 from winnow import jsonl
 from winnow.adapters import adapter
 from winnow.errors import UserError
-from winnow.generation import Block, completions, finish, generate
+from winnow.generation import Block, Terms, completions, finish, generate
 from winnow.journal import Journal
 from winnow.prompting import PromptTemplates, read_prompts
 from winnow.qstar import OptimalSampler, SamplingParameters
@@ -50,8 +50,9 @@ BLOCK = Block(PROMPTS, range(2), 3, "110", "policy", "hash", None)
 
 
 def draw(output: Path, sampler: OptimalSampler, share: float) -> list[dict]:
+    terms = Terms(4, max_failed_fraction=share)
     with Journal(output, BLOCK.parameters()) as journal:
-        generate(BLOCK, journal, lambda missing: completions(BLOCK, missing, sampler, 4, False, share))
+        generate(BLOCK, journal, lambda missing: completions(BLOCK, missing, sampler, terms))
         finish(BLOCK, journal, output, None)
     return list(jsonl.rows(output))
 

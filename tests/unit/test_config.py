@@ -264,6 +264,7 @@ def test_shards_are_not_asked_for_where_blocks_alone_are_too_many():
         ({"leak_phrases": ["!"]}, "key selection.leak_phrases"),
         ({"max_length_drift": 2.0}, "set selection.unhinted"),
         ({"max_length_drift": 0.5, "unhinted": True}, "at least 1"),
+        ({"max_logprob_drift": 0.5, "unhinted": True}, "generation.save_logprobs: true"),
         ({"decontaminate": {"gsm8k": 3}}, "selection.decontaminate.gsm8k"),
     ],
 )
@@ -287,4 +288,8 @@ def test_a_selection_of_everything_passes():
     }  # fmt: skip
     config = put("selection", selection)
     config["scoring"] = {"exact_answer": {}, "numeric_error": {}}
-    configs.check(config)
+    config["generation"] = {"save_logprobs": True}
+    configs.check(copy.deepcopy(config))
+    config["generation"]["backend"] = "vllm"
+    config["serving"] = {"base_url": ["http://127.0.0.1:8000/v1"]}
+    assert "servers that run already" in str(refusal(config))

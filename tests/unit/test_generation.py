@@ -8,7 +8,7 @@ import pytest
 from direct import ask, sampler
 
 from winnow import jsonl
-from winnow.generation import Block, completions, finish, generate
+from winnow.generation import Block, Terms, completions, finish, generate
 from winnow.journal import Journal
 from winnow.records import Completion, completion_seed
 
@@ -21,8 +21,8 @@ def block(samples=range(2), seed=17, prompts=PROMPTS):
 
 def run(output, source, drawn=block(), **options):  # noqa: B008 (frozen)
     with Journal(output, drawn.parameters()) as journal:
-        batch, token_ids = options.get("batch_size", 4), options.get("token_ids", False)
-        generate(drawn, journal, lambda missing: completions(drawn, missing, source, batch, token_ids))
+        terms = Terms(**{"batch_size": 4, **options})
+        generate(drawn, journal, lambda missing: completions(drawn, missing, source, terms))
         finish(drawn, journal, output, output.with_suffix(".diagnostics.jsonl"))
     return list(jsonl.rows(output))
 
@@ -33,7 +33,7 @@ def source(student, teacher):
 
 
 def test_each_prompt_and_sample_has_its_row_in_order(tmp_path, source):
-    rows = run(tmp_path / "out.jsonl", source, token_ids=True)
+    rows = run(tmp_path / "out.jsonl", source, keep_ids=True)
     assert [row["id"] for row in rows] == [f"{p}/{s}" for p in ("p0", "long", "p1") for s in range(2)]
     for row in rows:
         completion = Completion.from_row(row, "here")
@@ -46,6 +46,14 @@ def test_each_prompt_and_sample_has_its_row_in_order(tmp_path, source):
     assert "context" in rows[2]["detail"]
     assert {row["prompt_tokens"] for row in rows if row["prompt_id"] == "p0"} == {4}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.diagnostics.jsonl", "out.jsonl"]
+
+
+def test_log_probabilities_are_kept_where_they_are_asked_for(tmp_path, source):
+    plain = run(tmp_path / "plain.jsonl", source)
+    kept = run(tmp_path / "kept.jsonl", source, keep_logprobs=True)
+    assert not any("logprobs" in row for row in plain)
+    assert [len(row.pop("logprobs", [])) for row in kept] == [row["completion_tokens"] for row in plain]
+    assert kept == plain
 
 
 def test_diagnostics_go_with_what_was_drawn(tmp_path, source):
@@ -71,10 +79,10 @@ def test_an_interrupted_block_goes_on_to_the_same_texts(tmp_path, source, finish
     output = tmp_path / "b.jsonl"
     if finished < 6:
         with pytest.raises(Killed), Journal1(output, block().parameters()) as journal:
-            generate(block(), journal, lambda missing: completions(block(), missing, source, 3, False))
+            generate(block(), journal, lambda missing: completions(block(), missing, source, Terms(3)))
     else:
         with Journal(output, block().parameters()) as journal:
-            generate(block(), journal, lambda missing: completions(block(), missing, source, 3, False))
+            generate(block(), journal, lambda missing: completions(block(), missing, source, Terms(3)))
     assert not output.exists()
     with caplog.at_level(logging.INFO):
         rows = run(output, source if finished < 6 else None, batch_size=1)

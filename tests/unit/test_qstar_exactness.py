@@ -37,9 +37,10 @@ def check_replay(student, teacher, alpha, temperature=0.7, longest=12, draft_tok
     drawn = {entry.row.id: entry for entry in source.draw([row for _, row in rows], batch_size=7)}
     lengths = set()
     for prompt, row in rows:
-        tokens, seen = replay(student, teacher, prompt, alpha, row.seed, longest, temperature)
+        tokens, seen, logprobs = replay(student, teacher, prompt, alpha, row.seed, longest, temperature)
         entry = drawn[row.id]
         assert tuple(entry.token_ids) == tokens
+        assert entry.logprobs == pytest.approx(logprobs, abs=1e-9)
         assert entry.finish_reason == ("stop" if tokens[-1] == 1 else "length")
         lengths.add(len(tokens))
         if source.alpha.needs_both:

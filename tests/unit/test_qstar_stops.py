@@ -56,6 +56,7 @@ def test_completions_end_there(student, teacher, alpha, depth):
         before = min((at for stop in STOPS if (at := text.find(stop)) >= 0), default=None)
         assert source.text(entry) == text[:before]
         assert entry.token_ids == whole[entry.row.id].token_ids[: len(entry.token_ids)]
+        assert entry.logprobs == pytest.approx(whole[entry.row.id].logprobs[: len(entry.token_ids)])
         if before is not None:
             ended += 1
             assert entry.finish_reason == "stop"

@@ -52,6 +52,7 @@ def test_kernel_and_torch_settle_alike(alpha, temperature):
     assert len(set(ours.accepted.tolist())) > 2, "rounds of many lengths"
     for row, count in enumerate(ours.counts.tolist()):
         assert torch.equal(ours.tokens[row, :count], theirs.tokens[row, :count])
+        torch.testing.assert_close(ours.log_q[row, :count], theirs.log_q[row, :count], rtol=2e-4, atol=2e-5)
     torch.testing.assert_close(ours.metrics, theirs.metrics, rtol=2e-4, atol=2e-5)
     assert not ours.lost.any()
     assert not theirs.lost.any()

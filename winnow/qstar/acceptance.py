@@ -31,7 +31,7 @@ def settle(
         Tokens [rows, K], and how many of a row's first ones are drafts [rows]; at most one more counts.
     """
     rows, depth = drafts.shape
-    ratio = _at(log_q, drafts) - _at(log_draft, drafts)
+    ratio = at_tokens(log_q, drafts) - at_tokens(log_draft, drafts)
     chance = uniforms(seeds[:, None].expand(rows, depth), positions, Role.ACCEPT)
     kept = chance.to(ratio.device) < ratio.double().exp()
     accepted = kept.long().cumprod(dim=1).sum(dim=1)
@@ -44,7 +44,8 @@ def settle(
     return tokens, accepted
 
 
-def _at(log_p: Tensor, tokens: Tensor) -> Tensor:
+def at_tokens(log_p: Tensor, tokens: Tensor) -> Tensor:
+    """What log-probabilities [rows, K, vocabulary] say of tokens [rows, K]."""
     return log_p.gather(2, tokens[..., None]).squeeze(2)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from winnow.arms import Alpha
 from winnow.qstar import diagnostics, verification
+from winnow.qstar.acceptance import at_tokens
 from winnow.qstar.controller import Controller
 from winnow.qstar.diagnostics import Values
 from winnow.qstar.mixture import draw, head, log_probabilities
@@ -38,6 +39,8 @@ class Drawn:
     Attributes:
         row: what was asked for.
         token_ids: its tokens, the end-of-sequence token included when it was drawn.
+        logprobs: of each token, in nats, under what it was drawn from: the one model or q*, at the
+            temperature, after top-k and top-p.
         finish_reason: `stop`, `length`, or `failed` where a model gave NaN.
         metrics: of each token, [tokens, len(diagnostics.METRICS)]; None where one model ran.
         detail: which model failed; None otherwise.
@@ -45,6 +48,7 @@ class Drawn:
 
     row: Row
     token_ids: list[int]
+    logprobs: list[float]
     finish_reason: str
     metrics: Values | None
     detail: str | None = None
@@ -61,12 +65,14 @@ class Round:
 
     Attributes:
         tokens: new tokens of each row.
-        accepted: how many of them were drafts.
+        logprobs: of each row's places, [K]; those of its new tokens come first.
+        accepted: how many of the new tokens were drafts.
         metrics: [rows, K, len(METRICS)]; None where one model ran.
         lost: for each row and place, which model gave NaN: 1 or 2, the student or the teacher; else 0.
     """
 
     tokens: list[list[int]]
+    logprobs: list[list[float]]
     accepted: list[int]
     metrics: Values | None
     lost: list[list[int]]
@@ -122,24 +128,27 @@ class Engine:
         self.controller.observe(len(active), depth, time.perf_counter() - start, found.accepted)
         self._proposer.advance([len(tokens) for tokens in found.tokens])
         for slot, sequence in enumerate(active):
-            metrics = None if found.metrics is None else found.metrics[slot]
-            self._take(sequence, found.tokens[slot], metrics, found.lost[slot])
+            self._take(sequence, found, slot)
             if any(found.lost[slot]):
                 # Drafts that were thrown away lie beyond the length, and tokens after the end below it.
                 self._proposer.wipe(slot, whole=sequence.finish_reason is not None)
             if sequence.finish_reason is not None:
                 yield _drawn(sequence)
 
-    def _take(self, sequence: Sequence, tokens: list[int], metrics: Values | None, lost: list[int]) -> None:
+    def _take(self, sequence: Sequence, found: Round, slot: int) -> None:
         """Add a round's tokens up to the end of the completion, or up to where a model failed."""
+        tokens, lost = found.tokens[slot], found.lost[slot]
         sound = next((place for place, which in enumerate(lost[: len(tokens)]) if which), len(tokens))
-        self._add(sequence, tokens[:sound], metrics)
+        metrics = None if found.metrics is None else found.metrics[slot]
+        self._add(sequence, tokens[:sound], found.logprobs[slot], metrics)
         if sound < len(tokens) and sequence.finish_reason is None:
             sequence.finish_reason = "failed"
             name = self._names[lost[sound] - 1]
             sequence.detail = f"{name} gave NaN logits for token {len(sequence.tokens) + 1}"
 
-    def _add(self, sequence: Sequence, tokens: list[int], metrics: Values | None) -> None:
+    def _add(
+        self, sequence: Sequence, tokens: list[int], logprobs: list[float], metrics: Values | None
+    ) -> None:
         room = sequence.row.max_new_tokens - len(sequence.tokens)
         taken = tokens[:room]
         ends = [place for place, token in enumerate(taken) if token in self._eos]
@@ -154,6 +163,8 @@ class Engine:
             taken = taken[: len(taken) - (len(sequence.tokens) - stopped)]
             del sequence.tokens[stopped:]
             sequence.finish_reason = "stop"
+        sequence.logprobs += logprobs
+        del sequence.logprobs[len(sequence.tokens) :]
         if metrics is not None:
             sequence.metrics.append(metrics[: len(taken)])
 
@@ -174,20 +185,30 @@ class Engine:
 
     def _alone(self, proposal: Proposal) -> Round:
         lost = torch.isnan(proposal.log_draft[:, :, 0])
-        told = torch.cat([proposal.drafts, lost], dim=1).tolist()
-        return Round([[token] for token, _ in told], [1] * len(told), None, [[nan] for _, nan in told])
+        logprobs = at_tokens(proposal.log_draft, proposal.drafts)
+        told = torch.cat([proposal.drafts.double(), lost.double(), logprobs.double()], dim=1).tolist()
+        return Round(
+            [[int(token)] for token, _, _ in told],
+            [[logprob] for _, _, logprob in told],
+            [1] * len(told),
+            None,
+            [[int(nan)] for _, nan, _ in told],
+        )
 
     def _told(self, verdict: Verdict) -> Round:
         """All that the host has to know, in one copy: the one synchronisation of a round."""
         rows, depth = verdict.tokens.shape
         counts = torch.stack([verdict.counts, verdict.accepted], dim=1)
         numbers = torch.cat([counts, verdict.lost, verdict.tokens], dim=1)
-        packed = torch.cat([numbers.double(), verdict.metrics.double().flatten(1)], dim=1).cpu()
-        told = packed[:, : numbers.shape[1]].long().tolist()
+        values = torch.cat([verdict.log_q.double(), verdict.metrics.double().flatten(1)], dim=1)
+        packed = torch.cat([numbers.double(), values], dim=1).cpu()
+        whole, values = packed.tensor_split([numbers.shape[1]], dim=1)
+        told = whole.long().tolist()
         return Round(
             [row[2 + depth : 2 + depth + row[0]] for row in told],
+            values[:, :depth].tolist(),
             [row[1] for row in told],
-            packed[:, numbers.shape[1] :].reshape(rows, depth, -1).numpy(),
+            values[:, depth:].reshape(rows, depth, -1).numpy(),
             [row[2 : 2 + depth] for row in told],
         )
 
@@ -197,6 +218,7 @@ def _drawn(sequence: Sequence) -> Drawn:
     return Drawn(
         row=sequence.row,
         token_ids=[] if failed else sequence.tokens,
+        logprobs=[] if failed else sequence.logprobs,
         finish_reason=sequence.finish_reason or "",
         metrics=None if failed else sequence.table,
         detail=sequence.detail,

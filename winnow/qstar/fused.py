@@ -35,6 +35,7 @@ class Step:
         accepted: whether it is the student's draft, bool.
         alpha, log_z, kl_theta, kl_t, ess_theta, ess_t, beta: see `alpha.AlphaSolution`; NaN where
             the token is −1.
+        log_q: log q* of the token, in nats; NaN likewise.
         passes: evaluations of the vocabulary that the solver took, int64.
         disjoint: rows without common support, drawn from the teacher, bool.
     """
@@ -48,6 +49,7 @@ class Step:
     ess_theta: Tensor
     ess_t: Tensor
     beta: Tensor
+    log_q: Tensor
     passes: Tensor
     disjoint: Tensor
 
@@ -129,7 +131,7 @@ def _launch(
     if logits_theta.stride(1) != 1 or logits_t.stride(1) != 1:
         raise ValueError("the logits of a row must lie side by side")
     device = logits_theta.device
-    numbers = torch.empty(rows, 7, dtype=torch.float32, device=device)
+    numbers = torch.empty(rows, 8, dtype=torch.float32, device=device)
     counts = torch.empty(rows, 4, dtype=torch.int64, device=device)
     # Triton launches on the current device, wherever the tensors lie.
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
@@ -154,7 +156,7 @@ def _launch(
             num_warps=WARPS,
         )
     token, accepted, passes, disjoint = counts.unbind(1)
-    weight, log_z, kl_theta, kl_t, ess_theta, ess_t, beta = numbers.unbind(1)
+    weight, log_z, kl_theta, kl_t, ess_theta, ess_t, beta, log_q = numbers.unbind(1)
     return Step(
         token=token,
         accepted=accepted.bool(),
@@ -165,6 +167,7 @@ def _launch(
         ess_theta=ess_theta,
         ess_t=ess_t,
         beta=beta,
+        log_q=log_q,
         passes=passes,
         disjoint=disjoint.bool(),
     )

@@ -128,7 +128,8 @@ def step_kernel(
         weight: α where METHOD is FIXED.
         drafted: the student's tokens, [rows] int64; read where SPECULATIVE.
         accept, draws: numbers in [0, 1), [rows] float64, for the acceptance and for the draw.
-        numbers: the results α, log Z, KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t, β: [rows, 7] float32.
+        numbers: the results α, log Z, KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t, β, log q* of the token:
+            [rows, 8] float32.
         counts: the results token, accepted, passes, disjoint: [rows, 4] int64.
         LIMIT: the largest number of passes of the root finder.
     """
@@ -276,10 +277,13 @@ def step_kernel(
         passed = after
         start += BLOCK
     # The number times the mass may round to the whole mass.
-    token = tl.where(sound, tl.where(token < 0, last, token), -1)
+    token = tl.where(token < 0, last, token)
+    s_y, p_y, base_y, d_y = _read(theta, t, token, width, inverse_temperature, top_s, log_s, top_t, log_t)
+    log_q = _log_q(alpha, log_z, disjoint, s_y, p_y, base_y, d_y)
+    token = tl.where(sound, token, -1)
 
     broken = float("nan")
-    numbers += row * 7
+    numbers += row * 8
     tl.store(numbers + 0, tl.where(sound, alpha, broken))
     tl.store(numbers + 1, tl.where(sound, log_z, broken))
     tl.store(numbers + 2, tl.where(sound, kl_theta, broken))
@@ -287,6 +291,7 @@ def step_kernel(
     tl.store(numbers + 4, tl.where(sound, ess_theta, broken))
     tl.store(numbers + 5, tl.where(sound, ess_t, broken))
     tl.store(numbers + 6, tl.where(sound, beta, broken))
+    tl.store(numbers + 7, tl.where(sound, log_q, broken))
     counts += row * 4
     tl.store(counts + 0, token.to(tl.int64))
     if SPECULATIVE:

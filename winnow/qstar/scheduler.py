@@ -45,6 +45,7 @@ class Sequence:
     Attributes:
         row: what was asked for.
         tokens: the completion so far.
+        logprobs: of each token, under what it was drawn from.
         metrics: of each token, [tokens, metrics] a round.
         finish_reason: why it ended; None while it goes on.
         detail: more about it, where it failed.
@@ -52,6 +53,7 @@ class Sequence:
 
     row: Row
     tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
     metrics: list[Values] = field(default_factory=list)
     finish_reason: str | None = None
     detail: str | None = None

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from winnow.arms import Alpha
 from winnow.qstar import diagnostics
-from winnow.qstar.acceptance import settle
+from winnow.qstar.acceptance import at_tokens, settle
 from winnow.qstar.mixture import head, log_probabilities, mix
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import Proposal
@@ -31,12 +31,14 @@ class Verdict:
         tokens: [rows, K]; the first `counts` of a row are its new tokens, the rest means nothing.
         accepted: how many of them are drafts, [rows].
         metrics: of q* at each place, [rows, K, len(diagnostics.METRICS)].
+        log_q: log-probability of each token under what it follows, q* after its head, [rows, K] in nats.
         lost: at each place [rows, K], 1 where the student gave NaN, else 2 where the teacher did, else 0.
     """
 
     tokens: Tensor
     accepted: Tensor
     metrics: Tensor
+    log_q: Tensor
     lost: Tensor
 
     @property
@@ -78,7 +80,7 @@ class ByTorch:
         log_q = head(log_q, self._parameters).view(rows, depth, -1)
         tokens, accepted = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)
         lost = _lost(*(torch.isnan(logs[:, 0]).view(rows, depth) for logs in (log_theta, log_t)))
-        return Verdict(tokens, accepted, metrics, lost)
+        return Verdict(tokens, accepted, metrics, at_tokens(log_q, tokens), lost)
 
 
 class ByKernel:
@@ -111,7 +113,7 @@ class ByKernel:
         # A NaN anywhere is the largest of its row; a softmax of nothing but −∞, or of +∞, is NaN as well.
         lost = _lost(*(~torch.isfinite(each.amax(dim=1)).view(rows, depth) for each in logits))
         metrics = diagnostics.stack(step).view(rows, depth, -1)
-        return Verdict(tokens, accepted, metrics, lost)
+        return Verdict(tokens, accepted, metrics, step.log_q.view(rows, depth), lost)
 
 
 def _lost(student: Tensor, teacher: Tensor) -> Tensor:
