@@ -14,10 +14,9 @@ from winnow.errors import UserError, closest
 from winnow.schema import fill, schema
 from winnow.selection.leakage import Gate
 from winnow.selection.rules import Filters, Rules
+from winnow.selection.strategies import PAIR_STRATEGIES
 
 WHERE = "config"
-PAIR_STRATEGIES = ("best_worst",)
-"""Strategies of selection that keep a chosen and a rejected completion."""
 FILES_IN_FOLDER = 10_000
 """With more files in one folder, shared file systems slow down for everybody on them."""
 
@@ -244,7 +243,7 @@ def _check_pairs(config: dict[str, Any]) -> None:
             f"{WHERE}, key export.formats",
             f"{pairing[0]}, whose rows are pairs, and selection.strategy is {strategy!r}, which makes none",
             f"a strategy that makes pairs: {', '.join(PAIR_STRATEGIES)}",
-            f"set selection.strategy, or leave out {', '.join(pairing)}",
+            f"set selection.strategy: {PAIR_STRATEGIES[0]}, or leave out {', '.join(pairing)}",
         )
 
 
