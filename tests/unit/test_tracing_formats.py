@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import orjson
+import own_modules
 import pyarrow.parquet
 import pytest
 from format_samples import NAMES, scored
@@ -299,3 +300,42 @@ def test_a_file_outside_of_its_arm(root: Path, traced: Any, tmp_path: Path) -> N
     with pytest.raises(UserError, match=rf"completions of several arms read like this row: .*{other}"):
         ids()
     assert ids("--alpha", "policy") == ["a/0", "a/1"]
+
+
+OWN = """
+    from winnow.formats import Conversation
+
+    class Upside:
+        filename = "upside.jsonl"
+
+        def to_row(self, conversation):
+            asked = conversation.messages[0]["content"]
+            return {"text": f"{conversation.completion} <- {asked}", "seen": conversation.images}
+
+        def from_row(self, row):
+            said, _, asked = row["text"].rpartition(" <- ")
+            return Conversation([{"role": "user", "content": asked}], said, row["seen"])
+"""
+
+
+def test_a_format_of_ones_own(
+    root: Path, traced: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read by its import path; without it, by texts that have to be there as they are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = own_modules.module(OWN) + ":Upside"
+    fmt = formats.find(name)
+    rows = [fmt.to_row(formats.find("messages").from_row(row)) for row in contents(root)]
+    write(tmp_path / "upside.jsonl", rows)
+    expected = EXPECTED["chosen"]
+    found = [traced(tmp_path / "upside.jsonl", "--row", n + 1, "--format", name) for n in range(len(rows))]
+    assert found == expected
+    with pytest.raises(UserError, match="reads like this row"):
+        traced(tmp_path / "upside.jsonl", "--row", 1)
+    write(tmp_path / "whole.jsonl", contents(root))
+    assert traced(tmp_path / "whole.jsonl", "--line", 3) == ["b/0", "b/2"], "both read so"
+
+
+def contents(root: Path) -> list[dict[str, Any]]:
+    return [row.content for row in rows_of(file_of(root, "messages"))]
