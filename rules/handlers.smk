@@ -8,6 +8,7 @@ from pathlib import Path
 from winnow.watching import failures
 from winnow.watching.follow import follow_in_background, interval
 from winnow.watching.plan import plan_of
+from winnow.working_directory import note
 
 BEGIN = time.time()
 
@@ -33,6 +34,7 @@ def failed_jobs():
 
 onstart:
     if not workflow.touch:
+        note(RESULTS)
         jobs = workflow.dag.needrun_jobs(exclude_finished=False)
         follow_in_background(
             Path(RESULTS),

@@ -76,6 +76,7 @@ def main(arguments: argparse.Namespace) -> None:
         )
     if any(fmt.takes != "all" for fmt in chosen):
         require_accepted(arguments.accepted)
+    sources.require_pairs(arguments.accepted, formats.needs_pairs(arguments.formats))
     checks = Checks(
         scorers=scoring.parse(arguments.scorers),
         rendering=Rendering(arguments.chat_template, arguments.trust_remote_code)

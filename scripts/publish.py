@@ -28,6 +28,7 @@ from winnow.command_line import parser, positive_int, run
 from winnow.publishing.contents import contents, refuse_token
 from winnow.publishing.preview import preview
 from winnow.publishing.push import Target, push
+from winnow.publishing.recipe import unrecorded
 from winnow.publishing.request import check_license, check_repo_id, connect, endpoint, token
 from winnow.publishing.run_files import find_arms, read_run
 
@@ -50,6 +51,12 @@ def flags() -> argparse.ArgumentParser:
     p.add_argument("--revision", default="main", help="the branch; made if it is missing")
     p.add_argument("--update", action="store_true", help="replace what an earlier push left there")
     p.add_argument("--commit_message", help="of the one commit; names run and arms if not given")
+    p.add_argument(
+        "--workdir",
+        type=Path,
+        help="the folder in which snakemake ran, where its records are not found: the card's commands are of "
+        "them",
+    )
     p.add_argument("--dry_run", action="store_true", help="show what would go; no network, no token")
     return p
 
@@ -60,7 +67,13 @@ def main(arguments: argparse.Namespace) -> None:
     # Asked for first: reading a large run takes a while.
     secret = None if arguments.dry_run else token()
     arms = find_arms(arguments.results, arguments.step, arguments.alpha, arguments.n, arguments.all)
-    found = read_run(arguments.results, arms, arguments.formats)
+    found = read_run(arguments.results, arms, arguments.formats, arguments.workdir)
+    if missing := unrecorded(found):
+        log.warning(
+            "the card lacks the commands of %s: no record of their jobs was found. Name by --workdir the "
+            "folder in which snakemake ran, if it has them",
+            ", ".join(missing),
+        )
     files = contents(found, arguments.repo_id, arguments.revision, arguments.license)
     message = arguments.commit_message or f"{found.name}: {', '.join(arm.path for arm in arms)}"
     target = Target(arguments.repo_id, arguments.revision, arguments.public, arguments.update, message)

@@ -9,9 +9,7 @@ from winnow.config_errors import WHERE, at_key
 from winnow.errors import UserError, closest
 from winnow.selection.leakage import Gate
 from winnow.selection.rules import Filters, Rules
-
-PAIR_STRATEGIES = ("best_worst",)
-"""Strategies of selection that keep a chosen and a rejected completion."""
+from winnow.selection.strategies import PAIR_STRATEGIES
 
 
 def check_pairs(config: dict[str, Any]) -> None:
@@ -23,7 +21,7 @@ def check_pairs(config: dict[str, Any]) -> None:
             f"{WHERE}, key export.formats",
             f"{pairing[0]}, whose rows are pairs, and selection.strategy is {strategy!r}, which makes none",
             f"a strategy that makes pairs: {', '.join(PAIR_STRATEGIES)}",
-            f"set selection.strategy, or leave out {', '.join(pairing)}",
+            f"set selection.strategy: {PAIR_STRATEGIES[0]}, or leave out {', '.join(pairing)}",
         )
 
 

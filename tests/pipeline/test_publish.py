@@ -25,5 +25,7 @@ def test_the_card_of_a_real_run(finished: Workspace) -> None:
         "verified with exact\\_answer, numeric\\_error: what scores a text alone scored it again",
     ):
         assert told in outcome.text, told
-    assert "no record of the commands" not in outcome.text
+    assert "no record" not in outcome.text and "the card lacks" not in outcome.text
+    noted = orjson.loads((finished.results / "logs/snakemake.json").read_bytes())
+    assert noted == [{"folder": str(finished.root), "results": "results/small"}]
     assert str(finished.root) not in outcome.text

@@ -27,11 +27,12 @@ class FinishedRun:
     Args:
         root: the working directory of the run.
         records: whether Snakemake's records lie beside it.
+        results: another folder for ``small``, which is absolute in the config.
     """
 
-    def __init__(self, root: Path, records: bool = True) -> None:
+    def __init__(self, root: Path, records: bool = True, results: Path | None = None) -> None:
         self.root, self.records = root, records
-        self.results = root / "results" / "small"
+        self.results = (results or root / "results") / "small"
         for name, model in (("policy-460", POLICY), ("teacher", TEACHER)):
             manifest = {
                 "directory": f"/home/me/{name}",
@@ -82,7 +83,7 @@ class FinishedRun:
             files.write(folder / fmt.filename, fmt, conversations)
             export = f"--formats {' '.join(FORMATS)} --scorers 'exact_answer={{}}'"
             checksum = PublishedFile.of_file("", selected / "accepted.jsonl").sha256
-            made_of = {str((selected / "accepted.jsonl").relative_to(self.root)): checksum}
+            made_of = {self.named(selected / "accepted.jsonl"): checksum}
             self.record(folder / fmt.filename, "export", "export.py", export, made_of)
         self.record(
             selected / "accepted.jsonl", "select", "select.py", "--strategy=correct --seed 3 --max_error=0.75"
@@ -107,9 +108,13 @@ class FinishedRun:
             "shellcmd": command,
             "input_checksums": {path: f"sha256:{value}" for path, value in (checksums or {}).items()},
         }
-        place = self.root / ".snakemake" / "metadata" / record_name(str(output.relative_to(self.root)))
+        place = self.root / ".snakemake" / "metadata" / record_name(self.named(output))
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(orjson.dumps(content))
+
+    def named(self, path: Path) -> str:
+        """A path as it stands in the DAG."""
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 def row(arm: Arm, prompt: int, sample: int, text: str) -> dict[str, Any]:

@@ -133,7 +133,9 @@ def test_single_completions_are_no_pairs(run):
     write(run / "accepted.jsonl", rows)
     done = export(run, "--formats", "preference")
     assert done.returncode == 2
-    assert "p0/0 (pair None, role None) followed by p0/1" in done.stderr
+    assert f"{run}/accepted.jsonl, line 1, completion p0/0: a single completion" in done.stderr
+    assert "the rows of preference are pairs" in done.stderr
+    assert "selection.strategy: best_worst (select.py --strategy best_worst)" in done.stderr
     assert not list((run / "out").glob("*"))
 
 

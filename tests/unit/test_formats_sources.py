@@ -40,6 +40,21 @@ def test_what_formats_take():
     assert [unit.origin.index for unit, _ in sources.grouped("prompts", plain)] == [0, 1, 2]
 
 
+def test_a_completion_that_stands_there_twice(tmp_path):
+    path = tmp_path / "accepted.jsonl"
+    rows = [each.row for each in selected()][:2]
+    again = [row | {"pair": 1} for row in rows]
+    path.write_bytes(b"".join(map(jsonl.dumps, [*rows, *again])))
+    assert len(list(sources.accepted(path, PROMPTS))) == 4, "one of several pairs"
+    path.write_bytes(b"".join(map(jsonl.dumps, [*rows, rows[0]])))
+    with pytest.raises(UserError, match=r"accepted\.jsonl, line 3: completion p0/0 .* already in line 1"):
+        list(sources.accepted(path, PROMPTS))
+    single = {key: value for key, value in rows[0].items() if key not in ("pair", "role")}
+    path.write_bytes(jsonl.dumps(single) * 2)
+    with pytest.raises(UserError, match=r"line 2: completion p0/0 stands already in line 1"):
+        list(sources.accepted(path, PROMPTS))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

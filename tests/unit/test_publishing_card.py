@@ -147,7 +147,7 @@ def test_without_records_nothing_is_claimed(tmp_path):
     run = finished_run.FinishedRun(tmp_path, records=False)
     run.add_arm(POLICY)
     _, text = read_card(published(run, license_name=None))
-    assert text.count("has no record of the commands") == 3
+    assert text.count("is no record of the commands") == 3
     assert not re.search("[Ss]eed|scored again|server", text)
     assert "Its publisher named none." in text
 

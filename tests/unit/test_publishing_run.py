@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from types import SimpleNamespace
 
 import finished_run
@@ -257,8 +258,20 @@ def test_which_arms(run):
         UserError, match=r"no training data of such an arm.*\n.*one of step-460/kl_symmetry/n-4"
     ):
         find_arms(results, "461", None, None, True)
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match=r"no training_data/ and no selected/ in it(?s:.*)correct --results"):
         find_arms(results / "nowhere", None, None, None, True)
+
+
+def test_arms_that_were_selected_and_never_exported(run):
+    told = (
+        r"none of the arms .* \(step-460/policy/n-4\)(?s:.*)`export: true` \(or `train: true`\) for the arm"
+    )
+    shutil.rmtree(run.results / DATA)
+    with pytest.raises(UserError, match=told):
+        find_arms(run.results, None, None, None, True)
+    shutil.rmtree(run.results / "training_data")
+    with pytest.raises(UserError, match=told):
+        find_arms(run.results, "460", None, None, False)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_a_reward_that_is_no_number_names_model_and_completion(value, made, tmp_
     weights["score.weight"][:] = value
     save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
     error = refused(build(tmp_path / "broken").score_items, SOME)
-    assert error.where.startswith("completion p")
+    assert error.where.startswith("scorer 'reward_model': completion p")
     assert str(tmp_path / "broken") in error.found
 
 
@@ -70,7 +70,7 @@ def test_what_else_is_no_reward_model(made, tmp_path):
     assert "a pickle" in why(pickled).found
     refusing = save(tmp_path / "refusing", "llama", template="{{ raise_exception('no') }}")
     assert "refuses the conversation (no)" in why(refusing).found
-    assert why(refusing).where == "completion p0/0"
+    assert why(refusing).where == "scorer 'reward_model': completion p0/0"
     assert "no such model directory" in why(tmp_path / "nowhere").found
     strange = changed("strange")
     config = jsonl.read_json(strange / "config.json")
@@ -79,6 +79,24 @@ def test_what_else_is_no_reward_model(made, tmp_path):
     wider = changed("wider")
     jsonl.write_json(wider / "config.json", {**config, "id2label": {"0": "a", "1": "b"}})
     assert "transformers cannot load it as a sequence classifier" in why(wider).found
+
+
+def test_of_several_the_label_says_which(made, tmp_path):
+    """Whatever is wrong: options, the model, its template, a reward."""
+    refusing = save(tmp_path / "refusing", "llama", template="{{ raise_exception('no') }}")
+    for options in (
+        {"model": str(tmp_path / "nowhere")},
+        {"model": str(made["llama"]), "device": "gpu"},
+        {"model": str(made["llama"]), "output": 3},
+        {"model": str(made["llama"]), "max_length": 1 << 20},
+        {"model": str(refusing)},
+    ):
+        scorer = scoring.build("reward_model/helpful", options)
+        assert refused(scorer.score_items, SOME).where.startswith("scorer 'reward_model/helpful'")
+    assert (
+        "reward_model/helpful"
+        in refused(lambda: scoring.build("reward_model/helpful", {"model": "m", "dtype": "int8"})).where
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +112,7 @@ def test_a_template_that_drops_something_is_told_of_once(made, tmp_path, caplog)
     model = save(tmp_path / "m", "llama", template=template)
     values(build(model), items(("a", ["b b c", "c d e"])))
     assert [r.message.partition(" (and")[0] for r in caplog.records] == [
-        f"{model}: its chat template changes what it is shown of completion p0/0"
+        f"scorer 'reward_model': the chat template of {model} changes what it is shown of completion p0/0"
     ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from winnow.diagnostics.rollouts import write_results
+from winnow.diagnostics.rollouts import made_of, write_results
 from winnow.records import Prompt
 from winnow.selection.groups import Group
 
@@ -53,6 +53,24 @@ def test_errors_best_response_and_what_is_not_valid(tmp_path: Path) -> None:
     assert (second["problem"], second["ground_truth"]) == ("How good is it?", "no number")
     assert (second["min_error"], second["best_response"], second["all_errors"]) == (None, None, [])
     assert second["num_valid_rollouts"] == 0
+
+
+def test_what_an_object_was_made_of(tmp_path: Path) -> None:
+    groups = [
+        Group(Prompt(name, [{"role": "user", "content": "How good?"}], reference="3.5"), rows)
+        for name, rows in (
+            ("a", [row("x", 1.5, "5"), row("y", None, "no answer"), row("z", 0.5, "4"), row("w", 0.5, "3")]),
+            ("b", [row("x", None, "no answer"), row("y", None, "no answer")]),
+        )
+    ]
+    for group in groups:
+        for sample, each in enumerate(group.completions):
+            each["id"] = f"{group.prompt.id}/{sample}"
+    write_results(tmp_path / "r.json", groups, "numeric_error")
+    first, second = orjson.loads((tmp_path / "r.json").read_bytes())
+    assert made_of(first, groups[0]) == ["a/2", "a/0", "a/3"]
+    assert made_of(second, groups[1]) == ["b/0", "b/1"], "no error: all of them"
+    assert made_of(first, groups[1]) == made_of(first | {"min_error": 0.25}, groups[0]) == []
 
 
 def test_no_prompts_are_an_empty_list(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ PROMPTS = [{"id": "a", "reference": "4"}, {"id": "b", "reference": "5"}, {"id": 
 
 
 def test_each_completion_meets_its_own_reference(files):
-    rows = list(files(PROMPTS, [completion(p, extra=1) for p in "aabc"]))
+    rows = list(files(PROMPTS, [completion(p, extra=1, id=f"{p}/{i}") for i, p in enumerate("aabc")]))
     assert [row["scores"]["exact_answer"]["passed"] for row in rows] == [True, True, False, False]
     assert [row["scores"]["numeric_error"]["value"] for row in rows] == [0.0, 0.0, 1.0, None]
     assert {row["extra"] for row in rows} == {1}
@@ -192,6 +192,14 @@ def test_completions_out_of_order_are_refused(files, order):
         UserError, match=rf"c, line {len(order)}: prompt '{order[-1]}' is not in the prompt files"
     ):
         list(files(PROMPTS, [completion(p) for p in order]))
+
+
+def test_a_completion_that_stands_there_twice(files):
+    rows = [completion("a"), completion("a", id="a/1"), completion("a", "other text")]
+    with pytest.raises(UserError, match=r"c, line 3: completion 'a/0' stands already in line 1"):
+        list(files(PROMPTS, rows))
+    same_text = [completion("a"), completion("a", id="a/1"), completion("b")]
+    assert len(list(files(PROMPTS, same_text))) == 3
 
 
 def test_what_was_not_generated_is_not_scored(files):

@@ -87,10 +87,14 @@ def test_json_that_is_none_is_named_by_its_row(tmp_path, text, row, words):
 
 
 def test_what_is_no_utf_8_is_named(tmp_path):
-    for name in ("d.json", "d.csv"):
-        path = tmp_path / name
-        path.write_bytes(b'[{"a": "\xff"}]')
-        assert refused(rows, path).where == f"{path}, row 0"
+    path = tmp_path / "d.json"
+    path.write_bytes(b'[{"a": "\xff"}]')
+    assert refused(rows, path).where == f"{path}, row 0"
+    path = tmp_path / "d.csv"
+    path.write_bytes(b"a,b\n" + b"1,2\n" * 5000 + b'"3\n",\xff\n' + b"1,2\n" * 5000)
+    error = refused(rows, path)
+    assert error.where == f"{path}, line 5003"
+    assert "not UTF-8" in error.found
 
 
 def test_a_row_that_never_ends_is_not_read_to_the_files_end(tmp_path, monkeypatch):
@@ -133,7 +137,7 @@ def test_every_kind_of_file_gives_the_same_rows_cut_alike(tmp_path):
         assert rows(path) == ROWS, path
         assert rows(path, start=2, count=3) == ROWS[2:5], path
         where = [where for where, _ in read_dataset(str(path), start=5)]
-        told = "line 6" if path.suffix == ".jsonl" else "row 5"
+        told = {".jsonl": "line 6", ".csv": "line 7", ".tsv": "line 7"}.get(path.suffix, "row 5")
         assert where[0] == f"{path}, {told}"
         assert rows(path, start=9) == []
     for name in ("gone.json", "gone.csv", "gone.parquet", "gone.jsonl"):
@@ -153,10 +157,14 @@ def test_cells_stay_what_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("text", "where", "words"),
     [
-        ("a,b\n1,2\n1,2,3\n", ", row 1", "3 cells"),
-        ("a,b\n1,2\n1\n", ", row 1", "1 cells"),
-        ("a,b,a\n1,2,3\n", "", "'a' twice"),
-        ('a,b\n1,2\n"1,2\n', ", row 1", "cannot be read"),
+        ("a,b\n1,2\n1,2,3\n", ", line 3", "3 cells"),
+        ("a,b\n1,2\n1\n", ", line 3", "1 cells"),
+        ("a,b,a\n1,2,3\n", ", line 1", "'a' twice"),
+        ('a,b\n1,2\n"1,2\n', ", line 3", "cannot be read"),
+        ('a,b\n1,2\n"1,2\n3,4\n', ", lines 3 to 4", "cannot be read"),
+        ('a,b\n"1\n2\n\n3",4\n"5\n6"\n', ", lines 6 to 7", "1 cells"),
+        ("\na,b\n\n\n1\n", ", line 5", "1 cells"),
+        ("a,b\r\n1,2\r\n\r\n1\r\n", ", line 4", "1 cells"),
     ],
 )
 def test_tables_that_cannot_be_read(tmp_path, text, where, words):
@@ -165,6 +173,18 @@ def test_tables_that_cannot_be_read(tmp_path, text, where, words):
     error = refused(rows, path)
     assert error.where == f"{path}{where}"
     assert words in error.found
+
+
+def test_lines_of_cells_that_hold_line_breaks(tmp_path):
+    """What a reader of the file is told is where an editor shows the row."""
+    path = tmp_path / "d.csv"
+    cells = ["1", "2\n3", "4\r\n\r\n5", "", "6"]
+    path.write_text("a,b\n" + "".join(f'"{cell}",x\n' for cell in cells), newline="")
+    lines = path.read_text().split("\n")
+    for where, row in read_dataset(str(path)):
+        first, _, last = where.rpartition("line")[2].lstrip("s ").partition(" to ")
+        shown = "\n".join(lines[int(first) - 1 : int(last or first)])
+        assert shown == f'"{(row["a"] or "").replace(chr(13), "")}",x'
 
 
 def test_images_of_a_parquet_file_are_not_decoded(tmp_path):

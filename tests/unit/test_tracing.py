@@ -170,7 +170,7 @@ def test_what_is_gone_is_said(told, run):
         (["--file", "{run}/training_data/" + ARM + "/sharegpt.json", "--line", "1"], "a bracket of the list"),
         (
             ["--file", "{run}/prompts/train/00000-of-00001.jsonl", "--line", "2"],
-            "no accepted completion whose",
+            "no completion of .* reads like this row",
         ),
     ],
 )

@@ -27,6 +27,16 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: not JSON, or something other than an object among them; the row is named.
     """
+    for _, _, found in placed(path):
+        yield found
+
+
+def placed(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield (first line, last line, object) likewise, the lines from 1.
+
+    Raises:
+        UserError: as `objects`.
+    """
     with path.open(encoding="utf-8-sig") as file:
         text = _Window(file, path)
         listed = text.peek() == "["
@@ -41,7 +51,10 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
                 if mark != ",":
                     text.fail(f"{mark!r} behind the row before", "',' or ']'")
                 text.skip(1)
-            yield text.next_object()
+            text.peek()
+            first = text.line()
+            found = text.next_object()
+            yield first, text.line(), found
         if listed:
             text.fail("the file ends", "']': the file is cut off")
 
@@ -52,6 +65,7 @@ class _Window:
     def __init__(self, file: Any, path: Path) -> None:
         self._file, self._path = file, path
         self._text, self._at = "", 0
+        self._line, self._counted = 1, 0
         self._decoder = json.JSONDecoder(parse_constant=_no_constant)
         self.row = 0
 
@@ -67,6 +81,12 @@ class _Window:
     def skip(self, count: int) -> None:
         """Go on behind so many characters."""
         self._at += count
+
+    def line(self) -> int:
+        """The line in which the next character stands, from 1."""
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._line
 
     def next_object(self) -> dict[str, Any]:
         """The object that begins here."""
@@ -92,12 +112,13 @@ class _Window:
 
     def _more(self) -> bool:
         """Read on; as much again where a large object is at hand, so that it is not begun too often."""
+        self.line()
         rest = self._text[self._at :]
         try:
             read = self._file.read(max(CHUNK, len(rest)))
         except UnicodeDecodeError as error:
             self.fail(f"not UTF-8 ({error.reason})", "UTF-8")
-        self._text, self._at = rest + read, 0
+        self._text, self._at, self._counted = rest + read, 0, 0
         return bool(read)
 
 

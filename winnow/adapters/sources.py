@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def is_local_dataset(dataset: str) -> bool:
 def read_dataset(
     dataset: str, split: str = "train", start: int = 0, count: int | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, row), `where` naming file and line or row, in constant memory.
+    """Yield (where, row), `where` naming file and line, or row from 0 where lines tell little.
 
     Args:
         dataset: a local .jsonl, .json, .csv, .tsv or .parquet file, or a hub name.
@@ -39,22 +39,26 @@ def read_dataset(
         for number, row in islice(jsonl.numbered(path), start, stop):
             yield f"{path}, line {number}", row
         return
-    for index, row in enumerate(islice(_rows(dataset, split), start, stop), start=start):
-        yield f"{dataset}, row {index}", dict(row)
+    for place, row in islice(_rows(dataset, split), start, stop):
+        yield f"{dataset}, {place}", dict(row)
 
 
-def _rows(dataset: str, split: str) -> Iterator[dict[str, Any]]:
+def _rows(dataset: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     path = Path(dataset)
-    reader = {".json": json_rows.objects, ".csv": csv_rows.rows, ".tsv": csv_rows.rows}.get(path.suffix)
     try:
-        if reader is None:
-            yield from _through_datasets(dataset, split)
+        if path.suffix not in (".json", ".csv", ".tsv"):
+            yield from _numbered(_through_datasets(dataset, split))
         elif path.is_file():
-            yield from reader(path)
+            yield from _numbered(json_rows.objects(path)) if path.suffix == ".json" else csv_rows.placed(path)
         else:
             raise UserError(dataset, "no such file", "a data set", "check the path")
     except OSError as error:
         raise _unreadable(dataset, error) from error
+
+
+def _numbered(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for index, row in enumerate(rows):
+        yield f"row {index}", row
 
 
 def _through_datasets(dataset: str, split: str) -> Iterator[dict[str, Any]]:

@@ -25,8 +25,7 @@ def results(groups: Iterable[Group], scorer: str) -> Iterator[dict[str, Any]]:
     stands beside the problem, for texts are no keys.
     """
     for group in groups:
-        valid = [row for row in group.completions if _error(row, scorer) is not None]
-        best = min(valid, key=lambda row: row["scores"][scorer]["value"], default=None)
+        valid, best = _valid(group, scorer)
         yield {
             "id": group.prompt.id,
             "problem": problem(group.prompt.metadata, group.prompt.messages),
@@ -53,6 +52,25 @@ def write_results(path: Path, groups: Iterable[Group], scorer: str) -> None:
             file.write((b"[\n" if first else b",\n") + orjson.dumps(row))
             first = False
         file.write(b"[]\n" if first else b"\n]\n")
+
+
+def made_of(row: dict[str, Any], group: Group) -> list[str]:
+    """The completions that an object was made of, as far as they have an error, the best response first.
+
+    All of the prompt's where none has an error; none at all where the object is of other completions.
+    """
+    for scorer in dict.fromkeys(name for each in group.completions for name in each["scores"]):
+        if orjson.loads(orjson.dumps(next(results([group], scorer)))) == row:
+            valid, best = _valid(group, scorer)
+            ranked = sorted(valid, key=lambda each: each is not best)
+            return [str(each["id"]) for each in ranked or group.completions]
+    return []
+
+
+def _valid(group: Group, scorer: str) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """The rollouts that have an error, and the one with the smallest."""
+    valid = [row for row in group.completions if _error(row, scorer) is not None]
+    return valid, min(valid, key=lambda row: row["scores"][scorer]["value"], default=None)
 
 
 def problem(metadata: dict[str, Any], messages: list[dict[str, Any]]) -> str:

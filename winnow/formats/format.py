@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal, Protocol
 
 from winnow.formats.tags import answer_of, reasoning_of
@@ -144,6 +145,16 @@ WHOLE = ("messages", "completion", "images")
 """Held by a format of conversations that changes nothing."""
 BOTH = ("chosen", "rejected")
 """Held by a format of pairs that changes nothing."""
+
+
+def differing(fmt: Format, found: Unit, wanted: Unit) -> str | None:
+    """What a format holds in which a row that was read back differs from a unit; None where in nothing."""
+    if type(found) is not type(wanted):
+        return f"a {type(found).__name__}, not a {type(wanted).__name__}"
+    for name in fmt.holds:
+        if attrgetter(name)(found) != attrgetter(name)(wanted):
+            return f"another {name.replace('.', ' ')}"
+    return None
 
 
 def with_placeholders(messages: list[Message], images: list[str] | None) -> list[Message]:

@@ -60,6 +60,11 @@ def find(name: str) -> Format:
     return known[name]
 
 
+def of_file(filename: str) -> Format | None:
+    """The built-in format that writes a file of this name, if any does."""
+    return next((fmt for fmt in _formats().values() if fmt.filename == filename), None)
+
+
 def find_all(names: Iterable[str]) -> list[Format]:
     """Formats by name, in order.
 

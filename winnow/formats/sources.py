@@ -14,9 +14,11 @@ from winnow.formats.diagnostics import Diagnostics
 from winnow.formats.format import Answered, Conversation, Origin, Pair, Takes, Unit
 from winnow.records import Prompt
 from winnow.selection.groups import Group
+from winnow.selection.strategies import PAIR_STRATEGIES
 
 CHOSEN, REJECTED = "chosen", "rejected"
 """The `role` of the two members of a pair; a row without any counts as chosen."""
+_TO_PAIR = f"selection.strategy: {PAIR_STRATEGIES[0]} (select.py --strategy {PAIR_STRATEGIES[0]})"
 
 
 class Source(NamedTuple):
@@ -27,17 +29,39 @@ class Source(NamedTuple):
     conversation: Conversation
 
 
+def require_pairs(path: str | Path, formats: Sequence[str]) -> None:
+    """Check that a selection made pairs, for formats whose rows are pairs.
+
+    Args:
+        path: its accepted.jsonl.
+        formats: their names; none wants no pairs.
+
+    Raises:
+        UserError: its first completion is a single one.
+    """
+    number, row = next(jsonl.numbered(path), (0, {"role": CHOSEN}))
+    if formats and row.get("role") is None:
+        raise UserError(
+            f"{path}, line {number}, completion {row.get('id')}",
+            f"a single completion, and the rows of {', '.join(formats)} are pairs",
+            f"pairs, as selection makes them by strategy {' or '.join(PAIR_STRATEGIES)}",
+            f"select with {_TO_PAIR}, or leave out {', '.join(formats)}",
+        )
+
+
 def accepted(
     path: str | Path, prompts: Iterable[Prompt], diagnostics: Diagnostics | None = None
 ) -> Iterator[Source]:
     """Join the accepted completions with their prompts by id, both in the prompts' order.
 
     Raises:
-        UserError: a completion whose prompt is missing, or stands in another order.
+        UserError: a completion whose prompt is missing, or stands in another order; or one that stands
+            there twice, but for one in several pairs.
     """
     stream = iter(prompts)
     prompt: Prompt | None = None
     told: dict[str, dict[str, float | None]] = {}
+    seen: dict[tuple[Any, ...], int] = {}
     for number, row in jsonl.numbered(path):
         while prompt is None or prompt.id != row["prompt_id"]:
             prompt = next(stream, None)
@@ -50,6 +74,15 @@ def accepted(
                 )
             if diagnostics is not None:
                 told = diagnostics.of(prompt.id)
+            seen = {}
+        before = seen.setdefault((row["id"], row.get("pair"), row.get("role")), number)
+        if before != number:
+            raise UserError(
+                f"{path}, line {number}",
+                f"completion {row['id']} stands already in line {before}",
+                "each completion once, and one of several pairs once in each",
+                "remove one of the two lines, or select again: select.py writes each once",
+            )
         yield source(row, prompt, told.get(row["id"], {}))
 
 
@@ -129,7 +162,7 @@ def _pairs(sources: Iterable[Source]) -> Iterator[list[Source]]:
                 f"completion {pair[0].row['id']}",
                 " followed by ".join([*map(_described, pair), *["the end of the file"][len(pair) - 1 :]]),
                 "a chosen completion and behind it the rejected one of the same pair",
-                "select pairs (selection.strategy), or export in a format of single completions",
+                f"select with {_TO_PAIR}, or export in a format of single completions",
             )
         yield pair
 

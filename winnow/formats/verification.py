@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from winnow.errors import UserError
 from winnow.formats import files
-from winnow.formats.format import Answered, Conversation, Format, Pair, Unit
+from winnow.formats.format import Answered, Conversation, Format, Pair, Unit, differing
 from winnow.formats.rendering import Rendering
 from winnow.formats.rescoring import rescored
 from winnow.formats.sources import Source, grouped
@@ -92,14 +91,12 @@ def verify(path: Path, fmt: Format, sources: Iterable[Source], checks: Checks) -
 
 def _difference(fmt: Format, row: Mapping[str, Any], found: Unit, wanted: Unit, where: str) -> str | None:
     """The first thing in which a row differs from what it was made of."""
-    if type(found) is not type(wanted):
-        return f"a {type(found).__name__}, not a {type(wanted).__name__}"
-    for name in fmt.holds:
-        if attrgetter(name)(found) != attrgetter(name)(wanted):
-            return f"another {name.replace('.', ' ')}"
+    held = differing(fmt, found, wanted)
+    if held is not None:
+        return held
     made = files.row_of(fmt, wanted, where)
-    differing = [key for key in {**made, **row} if made.get(key) != row.get(key)]
-    return f"another {differing[0]!r}" if differing else None
+    keys = [key for key in {**made, **row} if made.get(key) != row.get(key)]
+    return f"another {keys[0]!r}" if keys else None
 
 
 def _check(fmt: Format, unit: Unit, members: list[Source], checks: Checks) -> None:

@@ -11,7 +11,10 @@ from winnow.publishing.front_matter import as_yaml, configurations, front_matter
 from winnow.publishing.markup import fenced, plain, table
 from winnow.publishing.run_files import RunFiles, public_name
 
-UNKNOWN = "The run's folder has no record of the commands."
+UNKNOWN = (
+    "There is no record of the commands: Snakemake keeps one in its working directory, and this was "
+    "published without."
+)
 
 
 def card(run: RunFiles, repo_id: str, revision: str, license_name: str | None) -> str:
@@ -181,6 +184,8 @@ def _rules(run: RunFiles) -> Iterator[str]:
         "the first. Flags of the machine are left out, and of an absolute path all but its last part."
     )
     yield fenced("\n\n".join(f"# {_one_line(name)}\n{text}" for name, text in commands.items()), "bash")
+    if missing := recipe.unrecorded(run):
+        yield f"Of these stages there is no record: {plain(', '.join(missing))}."
 
 
 def _one_line(text: str) -> str:

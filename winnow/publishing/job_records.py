@@ -1,7 +1,7 @@
 """What Snakemake recorded of the jobs that made a run: their commands, and what they read.
 
-Snakemake keeps a JSON file for each output below ``.snakemake/metadata``, named by the output's path in
-URL-safe base64, cut into folders where the name would be too long for the file system.
+Snakemake keeps a JSON file for each output below ``.snakemake/metadata`` of its working directory, named by
+the output's path in URL-safe base64, cut into folders where the name would be too long for the file system.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import shlex
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
+
+from winnow.errors import UserError
+from winnow.working_directory import WorkingDirectory, noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,32 @@ class JobRecords:
     """The records that belong to a results folder, if there are any.
 
     Args:
-        results: ``results/<run>``; Snakemake's folder is looked for above it.
+        results: ``results/<run>``.
+        workdir: the folder in which Snakemake ran. None looks into those that the run has noted, those
+            above it, and the current one.
+
+    Raises:
+        UserError: Snakemake kept no records there.
     """
 
-    def __init__(self, results: Path) -> None:
-        absolute = results.resolve()
-        self._home = next((p for p in absolute.parents if (p / ".snakemake" / "metadata").is_dir()), None)
+    def __init__(self, results: Path, workdir: Path | None = None) -> None:
+        self._results = results
+        known = noted(results)
+        if workdir is None:
+            others = [*results.absolute().parents, *results.resolve().parents, Path.cwd()]
+        elif (workdir / ".snakemake" / "metadata").is_dir():
+            known = [each for each in known if each.folder.resolve() == workdir.resolve()]
+            others = [workdir]
+        else:
+            raise UserError(
+                f"--workdir {workdir}",
+                "no .snakemake/metadata in it",
+                "the folder in which snakemake ran, or that was its --directory (of records in a database "
+                "none is read)",
+                "correct it, or leave it out: the card then says which commands it lacks",
+            )
+        looked_at = [*known, *(WorkingDirectory(each, os.path.relpath(results, each)) for each in others)]
+        self._homes = [each for each in dict.fromkeys(looked_at) if (each.folder / ".snakemake").is_dir()]
 
     def of(self, path: Path) -> JobRecord | None:
         """The record of the job that made a file; None where none was kept."""
@@ -68,13 +91,20 @@ class JobRecords:
         """Whether the job that writes a file runs now, or was killed while it did."""
         return any(place.exists() for place in self._places("incomplete", path))
 
-    def _places(self, kind: str, path: Path) -> Iterable[Path]:
-        """Where the record may lie: paths stand in the DAG relative to the working directory, or absolute."""
-        if self._home is None:
-            return []
-        absolute = path.resolve()
-        names = [os.path.relpath(absolute, self._home), str(absolute)]
-        return [self._home / ".snakemake" / kind / record_name(name) for name in names]
+    def _places(self, kind: str, path: Path) -> Iterator[Path]:
+        """Where the record may lie: paths stand in the DAG relative to the working directory, or absolute.
+
+        A link on the way gives a path two names.
+        """
+        below = os.path.relpath(path.resolve(), self._results.resolve())
+        absolute = [os.path.normpath(path.absolute()), str(path.resolve())]
+        for home in self._homes:
+            near = [
+                os.path.relpath(absolute[0], home.folder.absolute()),
+                os.path.relpath(absolute[1], home.folder.resolve()),
+            ]
+            for name in dict.fromkeys([f"{home.results}/{below}", *near, *absolute]):
+                yield home.folder / ".snakemake" / kind / record_name(name)
 
 
 def record_name(path: str, longest: int = 255) -> Path:

@@ -40,6 +40,13 @@ def commands(run: RunFiles) -> dict[str, str]:
     return found
 
 
+def unrecorded(run: RunFiles) -> list[str]:
+    """The stages and arms whose commands are not known, named as in `commands`."""
+    wanted = ["prompts", *(f"{stage} {arm.arm.path}" for arm in run.arms for stage in STAGES)]
+    known = commands(run)
+    return [name for name in wanted if name not in known]
+
+
 def command(record: JobRecord) -> str:
     """A command with its flags in order, without those of the machine."""
     parts = [f"scripts/{record.program}"]

@@ -14,6 +14,8 @@ from winnow.layout import Layout
 from winnow.publishing.arm_files import ArmFiles, read_arm
 from winnow.publishing.job_records import JobRecord, JobRecords
 
+_TO_EXPORT = "set `export: true` (or `train: true`) for the arm in the config, and run the pipeline"
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -52,13 +54,21 @@ class RunFiles:
     source_sha256: str | None
 
 
-def read_run(results: Path, arms: Sequence[Arm], formats: Sequence[str]) -> RunFiles:
+def read_run(
+    results: Path, arms: Sequence[Arm], formats: Sequence[str], workdir: Path | None = None
+) -> RunFiles:
     """Read and check some arms of a run.
 
+    Args:
+        results: ``results/<run>``.
+        arms: which of its arms.
+        formats: of the training data; none takes those that were exported.
+        workdir: the folder in which Snakemake ran, where its records are not found by themselves.
+
     Raises:
-        UserError: see `read_arm`.
+        UserError: see `read_arm` and `JobRecords`.
     """
-    layout, records = Layout(str(results)), JobRecords(results)
+    layout, records = Layout(str(results)), JobRecords(results, workdir)
     found = tuple(read_arm(layout, arm, formats, records) for arm in arms)
     shard = next(iter(sorted((results / "prompts" / "train").glob("*.jsonl"))), None)
     prompts = records.of(shard) if shard else None
@@ -76,9 +86,7 @@ def find_arms(results: Path, step: str | None, alpha: str | None, n: int | None,
     """
     folder = results / "training_data"
     if not folder.is_dir():
-        raise UserError(
-            folder, "no such folder", "the results of a run, as results/arithmetic", "correct --results"
-        )
+        raise _nothing_exported(results)
     known = sorted(
         (
             Arm(path.parts[-3].removeprefix("step-"), path.parts[-2], int(path.parts[-1].removeprefix("n-")))
@@ -90,12 +98,14 @@ def find_arms(results: Path, step: str | None, alpha: str | None, n: int | None,
     found = [
         arm for arm in known if step in (None, arm.step) and alpha in (None, arm.alpha) and n in (None, arm.n)
     ]
+    if not known:
+        raise _nothing_exported(results)
     if not found:
         raise UserError(
             "--step, --alpha, --n",
             f"no training data of such an arm in {folder}",
-            f"one of {', '.join(arm.path for arm in known) or 'none: nothing was exported'}",
-            "correct the flags, or set `train: true` for the arm and run the pipeline",
+            f"one of {', '.join(arm.path for arm in known)}",
+            f"correct the flags, or {_TO_EXPORT}",
         )
     if len(found) > 1 and not every:
         raise UserError(
@@ -105,6 +115,24 @@ def find_arms(results: Path, step: str | None, alpha: str | None, n: int | None,
             "name step, alpha and n; or add --all",
         )
     return found
+
+
+def _nothing_exported(results: Path) -> UserError:
+    selected = sorted(path.parent for path in results.glob("selected/step-*/*/n-*/statistics.json"))
+    if not selected:
+        return UserError(
+            results,
+            "no training_data/ and no selected/ in it",
+            "the results of a run, as results/arithmetic",
+            "correct --results",
+        )
+    arms = ", ".join(str(path.relative_to(results / "selected")) for path in selected)
+    return UserError(
+        results / "training_data",
+        f"no training data: none of the arms that were selected ({arms}) was trained or exported",
+        "the training data of an arm",
+        _TO_EXPORT,
+    )
 
 
 def _models(results: Path, hashes: Sequence[str]) -> tuple[Model, ...]:

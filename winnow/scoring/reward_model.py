@@ -136,7 +136,10 @@ class RewardModel:
             # Not before there is something to score: it brings torch along.
             from winnow.scoring.reward_loading import load
 
-            self._loaded = load(self.model, self.dtype, self.device, self.output, self.trust_remote_code)
+            try:
+                self._loaded = load(self.model, self.dtype, self.device, self.output, self.trust_remote_code)
+            except UserError as error:
+                raise error.at(f"scorer {self.name!r}") from error
             if (self.max_length or 0) > self._loaded.context:
                 raise UserError(
                     f"scorer {self.name!r}",
@@ -146,7 +149,10 @@ class RewardModel:
                 )
             way = self._loaded.forward.way
             self._schedule = Schedule(
-                self.model, self.batch_tokens, way == "shared", 1 if way == "alone" else None
+                f"scorer {self.name!r}: {self.model}",
+                self.batch_tokens,
+                way == "shared",
+                1 if way == "alone" else None,
             )
         return self._loaded, self._schedule
 
@@ -154,11 +160,13 @@ class RewardModel:
         """What the model reads, or why it cannot."""
         if item.prompt.images:
             return "the prompt has images, and a reward model reads text alone"
-        shown, tokens = loaded.render(item.prompt.messages, item.text, f"completion {item.id}")
+        where = f"scorer {self.name!r}: completion {item.id}"
+        shown, tokens = loaded.render(item.prompt.messages, item.text, where)
         if item.text.strip() not in shown and not self._told_of_template:
             log.warning(
-                "%s: its chat template changes what it is shown of completion %s (and perhaps of others): "
-                "the reward is of the rest",
+                "scorer %r: the chat template of %s changes what it is shown of completion %s (and perhaps "
+                "of others): the reward is of the rest",
+                self.name,
                 self.model,
                 item.id,
             )
@@ -173,8 +181,8 @@ class RewardModel:
             return Score(None, False, "it does not fit into memory, even alone")
         if not math.isfinite(reward):
             raise UserError(
-                f"completion {item.id}",
-                f"reward model {self.model} gives {reward} (scorer {self.name!r}, {self.dtype})",
+                f"scorer {self.name!r}: completion {item.id}",
+                f"reward model {self.model} gives {reward} ({self.dtype})",
                 "a finite number",
                 "try dtype: bfloat16 or float32, which do not overflow where float16 does; else its weights "
                 "are damaged",

@@ -64,11 +64,13 @@ def paired(completions: str | Path, prompts: Iterable[str | Path]) -> Iterator[P
     """Yield each completion with its prompt, in constant memory.
 
     Raises:
-        UserError: a row that is not a completion, or one whose prompt is not there or out of order.
+        UserError: a row that is not a completion, one whose prompt is not there or out of order, or one
+            that stands there twice.
     """
     known = _prompts(prompts)
     current: str = ""
     prompt: dict[str, Any] = {}
+    seen: dict[str, int] = {}
     for number, row in jsonl.numbered(completions):
         where = f"{completions}, line {number}"
         prompt_id, text = row.get("prompt_id"), row.get("text")
@@ -90,6 +92,15 @@ def paired(completions: str | Path, prompts: Iterable[str | Path]) -> Iterator[P
                     "completions in the order of their prompts",
                     "pass the prompt shards that these completions were generated from, in order",
                 )
+            seen = {}
+        before = seen.setdefault(row["id"], number) if "id" in row else number
+        if before != number:
+            raise UserError(
+                where,
+                f"completion {row['id']!r} stands already in line {before}",
+                "one line for each completion",
+                "remove one of the two lines, or make the file again: generate.py writes each once",
+            )
         yield where, row, prompt
 
 

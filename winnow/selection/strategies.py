@@ -12,6 +12,8 @@ from winnow.selection.voting import Order
 STRATEGIES = ("correct", "best", "min_error", "worst", "best_worst", "top_k", "majority")
 BY_VOTES = ("best", "worst", "best_worst")
 """Strategies by which several scorers can vote."""
+PAIR_STRATEGIES = ("best_worst",)
+"""Strategies that keep a chosen and a rejected completion."""
 
 
 def correct(candidates: Sequence[Candidate], scorer: str) -> Choice:

@@ -1,16 +1,17 @@
-"""Which completion a row of training data was made of."""
+"""The completions behind a row of a run's files, in the arm that made it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from winnow import jsonl
 from winnow.arms import Arm
+from winnow.diagnostics import rollouts
 from winnow.errors import UserError
-from winnow.selection.decision import REFUSED
-from winnow.shards import read_prompts
-from winnow.tracing.find import row_of, texts_of
+from winnow.formats.format import Format
+from winnow.tracing import made_of
+from winnow.tracing.rows import Row
 from winnow.tracing.run import Narrowed, Run
+from winnow.tracing.sources import groups_of, sources_of, there
 
 
 def arm_of_file(file: Path) -> Narrowed:
@@ -26,36 +27,43 @@ def arm_of_file(file: Path) -> Narrowed:
     return Narrowed()
 
 
-def completions_of(run: Run, wanted: Narrowed, file: Path, line: int) -> list[tuple[Arm, str]]:
-    """The accepted completions that a row of training data can be of: whose text and prompt are in it.
+def completions_of(run: Run, wanted: Narrowed, row: Row, fmt: Format | None) -> tuple[Arm, list[str]]:
+    """The completions that a row was made of, and the arm; of a pair the chosen one first.
 
-    The row is matched by its texts, so the format need not be known. Of a pair, the chosen one comes first.
+    Args:
+        run: whose completions they are.
+        wanted: the arms to look at.
+        row: of a file of training data, or of the rollouts' own file.
+        fmt: its format; None where no format is known by the file's name.
 
     Raises:
-        UserError: there is no such row, or no completion whose text stands in it.
+        UserError: no arm has such completions, or several have different ones.
     """
-    texts = set(texts_of(row_of(file, line)))
-    found: list[tuple[Arm, str]] = []
-    for arm in run.arms(wanted):
-        rows = [row for row in jsonl.rows(run.selected(arm, "accepted.jsonl")) if row["text"] in texts]
-        prompts = {row["prompt_id"] for row in rows}
-        asked = {
-            prompt.id
-            for prompt in read_prompts(run.prompts())
-            if prompt.id in prompts
-            and all(str(m["content"]) in texts for m in prompt.messages)
-            and texts.issuperset(prompt.images or [])
-        }
-        rows.sort(key=lambda row: row.get("role") == REFUSED)
-        found += [(arm, row["id"]) for row in rows if row["prompt_id"] in asked]
-        if found:
-            break
+    arms = run.arms(wanted)
+    # Of several, those that nothing is left of cannot be asked.
+    asked = arms if len(arms) == 1 else [arm for arm in arms if there(run, arm, fmt)]
+    found = [(arm, ids) for arm in asked if (ids := _in_arm(run, arm, row, fmt))]
     if not found:
         raise UserError(
-            f"{file}, line {line}",
-            "no accepted completion whose text, prompt and images stand in this row as they are",
-            f"training data made of {run.root}, in a format that lays neither prompt nor completion out anew",
-            "name the run by --results and the arm by --step, --alpha and --n; of a format that does "
-            "(lightrft, sharegpt with images), trace the same line of prompt_completion.jsonl, or the id",
+            row.place,
+            f"no completion of {run.root} reads like this row",
+            "a row of training data as it was made of what is selected now",
+            "name the run by --results, the arm by --step, --alpha and --n, and by --format the format of a "
+            "file of another name; or export the file again",
         )
-    return found
+    # An n is a view of the same completions.
+    if len({(arm.step, arm.alpha, *ids) for arm, ids in found}) > 1:
+        raise UserError(
+            row.place,
+            f"completions of several arms read like this row: {', '.join(arm.path for arm, _ in found)}",
+            "a row of one arm",
+            "name the arm by --step, --alpha and --n",
+        )
+    return found[0]
+
+
+def _in_arm(run: Run, arm: Arm, row: Row, fmt: Format | None) -> list[str]:
+    if row.path.name != rollouts.FILENAME:
+        return made_of.completions_of(row, fmt, sources_of(run, arm, fmt))
+    groups = (group for group in groups_of(run, arm) if group.prompt.id == row.content.get("id"))
+    return next((ids for group in groups if (ids := rollouts.made_of(row.content, group))), [])

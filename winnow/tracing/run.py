@@ -8,6 +8,7 @@ from pathlib import Path
 
 from winnow.arms import Arm
 from winnow.errors import UserError
+from winnow.formats import dataset_info, files
 
 Line = tuple[Path, int]
 """A file, and a line of it from 1."""
@@ -70,10 +71,15 @@ class Run:
 
     def blocks(self, stage: str, arm: Arm) -> list[Path]:
         """The blocks of an arm in `completions` or `scored`."""
-        folder = self.root / stage / "train" / f"step-{arm.step}" / arm.alpha
         return [
-            path for path in sorted(folder.glob("*.jsonl")) if not path.name.endswith(".diagnostics.jsonl")
+            path
+            for path in sorted(self.folder(stage, arm).glob("*.jsonl"))
+            if not path.name.endswith(".diagnostics.jsonl")
         ]
+
+    def folder(self, stage: str, arm: Arm) -> Path:
+        """The folder of the blocks of `completions` or `scored` that an arm looks at."""
+        return self.root / stage / "train" / f"step-{arm.step}" / arm.alpha
 
     def manifests(self) -> Iterator[Path]:
         """The manifests of its models: described ones and trained ones."""
@@ -81,8 +87,14 @@ class Run:
         yield from sorted(self.root.glob("checkpoints/step-*/*/n-*/manifest.json"))
 
     def training_data(self, arm: Arm) -> list[Path]:
-        """The training data of an arm."""
-        return sorted((self.root / "training_data" / arm.path).glob("*.json*"))
+        """The training data of an arm: the files that have rows."""
+        folder = self.root / "training_data" / arm.path
+        suffixes = (".jsonl", ".json", files.TABLE)
+        return [
+            path
+            for path in sorted(folder.glob("*"))
+            if path.suffix in suffixes and path.name != dataset_info.FILENAME
+        ]
 
 
 def _arm(folder: Path) -> Arm:

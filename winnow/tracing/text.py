@@ -34,7 +34,9 @@ def as_text(found: Trace) -> str:
         lines += [f"            image: {image}" for image in row.get("images") or ()]
     if found.accepted:
         lines += ["", f"kept in     {_place(found.accepted[0])}"]
-        lines += [f"example     {_place(line)}" for line in found.examples] or ["example     not exported"]
+        lines += [f"example     {row.place}" for row in found.examples] or ["example     not exported"]
+    elif found.examples:
+        lines += ["", *(f"listed in   {row.place}" for row in found.examples)]
     return "\n".join(lines) + "\n"
 
 
@@ -50,7 +52,10 @@ def as_json(found: Trace) -> dict[str, Any]:
             for role, hashed, path in found.models
         ],
         "partner": found.partner,
-        "examples": [{"file": str(path), "line": number} for path, number in found.examples],
+        "examples": [
+            {"file": str(row.path), "row": row.number, "line": row.lines[0] if row.lines else None}
+            for row in found.examples
+        ],
     }
 
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from winnow import jsonl
+from winnow import formats, jsonl
 from winnow.arms import Arm
 from winnow.errors import UserError
 from winnow.selection.decision import REFUSED
-from winnow.tracing.find import Found, by_id, near, texts_of
-from winnow.tracing.run import Line, Narrowed, Run
+from winnow.tracing.find import Found, by_id, near
+from winnow.tracing.made_of import rows_with
+from winnow.tracing.rows import Row, rows_of
+from winnow.tracing.run import Narrowed, Run
+from winnow.tracing.sources import sources_of, there
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Trace:
     accepted: Found | None
     models: list[tuple[str, str, Path | None]]
     partner: str | None
-    examples: list[Line]
+    examples: list[Row]
 
 
 def trace(run: Run, wanted: Narrowed, completion: str) -> list[Trace]:
@@ -76,7 +79,7 @@ def _along(run: Run, arm: Arm, completion: str, entry: Found) -> Trace:
         accepted=accepted,
         models=_models(run, row),
         partner=_partner(run, arm, accepted) if accepted and "pair" in accepted[1] else None,
-        examples=list(_examples(run, arm, accepted, prompt)) if accepted else [],
+        examples=list(_examples(run, arm, completion)),
     )
 
 
@@ -94,16 +97,9 @@ def _partner(run: Run, arm: Arm, accepted: Found) -> str | None:
     return next((str(other["id"]) for number, other in jsonl.numbered(path) if number == at), None)
 
 
-def _examples(run: Run, arm: Arm, accepted: Found, prompt: Found | None) -> Iterator[Line]:
-    """The rows of training data that hold its text, and its prompt's texts and images."""
-    wanted = {accepted[1]["text"]}
-    if prompt:
-        wanted |= {str(m["content"]) for m in prompt[1]["messages"]} | set(prompt[1].get("images") or [])
+def _examples(run: Run, arm: Arm, completion: str) -> Iterator[Row]:
+    """The rows of training data that it is in, as far as the records behind a file are still there."""
     for path in run.training_data(arm):
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                body = line.strip().rstrip(b",")
-                if body.startswith(b"{") and body.endswith(b"}"):
-                    row = jsonl.parse_line(body + b"\n", f"{path}, line {number}")
-                    if wanted <= set(texts_of(row)):
-                        yield path, number
+        fmt = formats.of_file(path.name)
+        if there(run, arm, fmt):
+            yield from rows_with(completion, rows_of(path), fmt, sources_of(run, arm, fmt))
