@@ -13,6 +13,7 @@ import math_verify
 import pytest
 
 from winnow import jsonl, scoring
+from winnow.diagnostics.majority import vote
 from winnow.errors import UserError
 from winnow.records import Prompt
 from winnow.scoring import Item, answer_key, math_answer, math_worker
@@ -229,6 +230,23 @@ def test_file_to_file(tmp_path: Path):
             == (not equal)
         )
         assert "answer_class" not in row["scores"]["exact_answer"]
+
+
+def test_a_vote_is_of_equal_formulas(tmp_path: Path):
+    prompts, completions = tmp_path / "p.jsonl", tmp_path / "c.jsonl"
+    with jsonl.writer(prompts) as write, jsonl.writer(completions) as append:
+        write({"id": "p", "messages": [], "reference": "3"})
+        for sample, answer in enumerate(("3", "x+1", "\\frac{6}{2}", "\\frac{2+2x}{2}", "1 + x")):
+            append(
+                {
+                    "id": f"p/{sample}", "prompt_id": "p", "sample": sample,
+                    "text": f"\\boxed{{{answer}}}", "finish_reason": "stop",
+                }
+            )  # fmt: skip
+    rows = list(scored(completions, [prompts], scoring.parse(['math={"processes": 1}']).values()))
+    # By their texts the right ones were the majority.
+    assert vote(rows, "math") == (0.0, False)
+    assert vote(rows[:-1], "math") == (1.0, True)
 
 
 def test_the_worker_reads_a_prompts_reference_once(monkeypatch):
