@@ -119,6 +119,11 @@ def test_without_a_key_the_verdict_stands(monkeypatch, key):
     assert right[:2] == (1.0, True)
 
 
+def test_no_key_is_made_where_none_is_asked_for():
+    ((value, *_, key),) = math_worker.judge([("\\boxed{x+1}", "3")], 5, keyed=False)
+    assert (value, key) == (0.0, None)
+
+
 def never_ends(read):
     while True:
         pass
