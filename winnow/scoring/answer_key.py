@@ -110,9 +110,7 @@ def _rounded(value: Number) -> str:
 
 
 def _matrix(read: Any) -> str:
-    matrix = read if isinstance(read, sympy.MatrixBase) else read.doit()
-    if not isinstance(matrix, sympy.MatrixBase):
-        raise Unvalued(type(matrix).__name__)
+    matrix = read if isinstance(read, sympy.MatrixBase) else read.doit().as_explicit()
     return f"{matrix.rows}x{matrix.cols}[{','.join(_key(each) for each in matrix.flat())}]"
 
 
@@ -176,6 +174,9 @@ def _relation(links: Sequence[Any]) -> str:
 def _assigned(name: Any, value: Any, strictly: bool = False) -> Any:
     """The value that an equation assigns; None where it does not."""
     closed = not value.free_symbols
+    if name.is_Pow and isinstance(name.base, AppliedUndef):
+        # f⁻¹(x) = x + 1, which reads as 1/f(x).
+        name = name.base
     if name.is_Symbol or isinstance(name, AppliedUndef):
         return value if closed or not (strictly or name in value.atoms(type(name))) else None
     # AB = 5 of a segment, (x, y) = (1, 2), 3·12 = 36.
