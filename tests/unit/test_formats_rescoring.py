@@ -78,6 +78,7 @@ class Both:
     name, version, measures, parts = "both", 1, "verdict", ("exact_answer", "judge")
 
     def combine(self, scores):
+        assert scores["judge"].answer_class == "c"
         value = min(scores[part].value for part in self.parts)
         return Score(value, value > 0.5, "")
 
@@ -86,7 +87,7 @@ def test_costly_scores_are_compared_by_record_and_combined_again(tmp_path):
     checks = Checks({**SCORERS, "judge": Judge(), "both": Both()})
     members = selected()
     for each in members:
-        judged = {"value": 0.75, "passed": True, "detail": "", "version": 2}
+        judged = {"value": 0.75, "passed": True, "detail": "", "version": 2, "answer_class": "c"}
         value = min(each.row["scores"]["exact_answer"]["value"], 0.75)
         each.row["scores"] |= {"judge": judged, "both": {"value": value, "passed": value > 0.5, "version": 1}}
     path, fmt = write(tmp_path, "messages", members)

@@ -13,9 +13,10 @@ import math_verify
 import pytest
 
 from winnow import jsonl, scoring
+from winnow.diagnostics.majority import vote
 from winnow.errors import UserError
 from winnow.records import Prompt
-from winnow.scoring import Item, math_answer, math_worker
+from winnow.scoring import Item, answer_key, math_answer, math_worker
 from winnow.scoring.streams import scored
 
 
@@ -67,27 +68,78 @@ def test_what_cannot_be_read():
     assert not cut.passed
 
 
-def faulty(pairs, seconds):
+def faulty(pairs, seconds, keyed=True):
     """Stands in for what a worker does: math-verify has such texts, but they change with its version."""
     for text, _ in pairs:
         if text == "hang":
             time.sleep(60)
         if text == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-    return [(1.0, True, text, False) for text, _ in pairs]
+    return [(1.0, True, text, False, None) for text, _ in pairs]
 
 
 def test_a_hang_and_a_death_cost_one_completion_each(monkeypatch):
     monkeypatch.setattr(math_answer, "judge", faulty)
+    monkeypatch.setattr(math_answer, "STEPS", 2)
     texts = [str(index) for index in range(100)]
     texts[10], texts[11], texts[70] = "hang", "die", "die"
     began = time.monotonic()
     found = scores(*[(text, "1") for text in texts], seconds=1, processes=2)
     assert time.monotonic() - began < 60
     assert [score.detail for score in found if score.passed] == [t for t in texts if t.isdigit()]
-    assert "did not end within 5 s" in found[10].detail
+    assert "did not end within 2 s" in found[10].detail
     assert "process died" in found[11].detail
     assert found[70].value is None
+
+
+def faulty_in_its_key(pairs, seconds, keyed=True):
+    """Stands in for a worker that a key holds up where no signal gets through to it."""
+    if keyed and any(text == "hang" for text, _ in pairs):
+        time.sleep(60)
+    return [(0.0, False, text, False, "key" if keyed else None) for text, _ in pairs]
+
+
+def test_a_key_that_never_ends_costs_no_verdict(monkeypatch):
+    monkeypatch.setattr(math_answer, "judge", faulty_in_its_key)
+    monkeypatch.setattr(math_answer, "STEPS", 2)
+    began = time.monotonic()
+    hung, other = scores(("hang", "1"), ("2", "1"), seconds=1)
+    assert time.monotonic() - began < 40
+    assert hung == scoring.Score(0.0, False, "hang", None)
+    assert other == scoring.Score(0.0, False, "2", "key")
+
+
+@pytest.mark.parametrize("key", ["never_ends", "raising"])
+def test_without_a_key_the_verdict_stands(monkeypatch, key):
+    monkeypatch.setattr(answer_key, "answer_key", globals()[key])
+    began = time.monotonic()
+    wrong, right = math_worker.judge([("\\boxed{x+1}", "3"), ("\\boxed{3}", "3")], 1)
+    assert time.monotonic() - began < 30
+    assert wrong == (0.0, False, "x+1", False, None)
+    assert right[:2] == (1.0, True)
+
+
+def test_no_key_is_made_where_none_is_asked_for():
+    ((value, *_, key),) = math_worker.judge([("\\boxed{x+1}", "3")], 5, keyed=False)
+    assert (value, key) == (0.0, None)
+
+
+def never_ends(read):
+    while True:
+        pass
+
+
+def test_a_wrong_answer_has_a_key_and_no_other():
+    sum_, flipped, passed, words, missing = scores(
+        ("\\boxed{x+1}", "3"),
+        ("<answer>$1+x$</answer>", "3"),
+        ("\\boxed{3}", "3"),
+        ("I do not know", "3"),
+        ("\\boxed{3}", None),
+    )
+    assert sum_.answer_class == flipped.answer_class is not None
+    assert sum_.detail != flipped.detail
+    assert passed.answer_class is words.answer_class is missing.answer_class is None
 
 
 def test_a_power_that_never_ends():
@@ -177,6 +229,29 @@ def test_file_to_file(tmp_path: Path):
         assert row["scores"]["math"]["passed"] == row["scores"]["all_of"]["passed"] == equal
         assert not row["scores"]["exact_answer"]["passed"]
         assert list(row["scores"]) == ["math", "exact_answer", "all_of"]
+        assert (
+            ("answer_class" in row["scores"]["math"])
+            == ("answer_class" in row["scores"]["all_of"])
+            == (not equal)
+        )
+        assert "answer_class" not in row["scores"]["exact_answer"]
+
+
+def test_a_vote_is_of_equal_formulas(tmp_path: Path):
+    prompts, completions = tmp_path / "p.jsonl", tmp_path / "c.jsonl"
+    with jsonl.writer(prompts) as write, jsonl.writer(completions) as append:
+        write({"id": "p", "messages": [], "reference": "3"})
+        for sample, answer in enumerate(("3", "x+1", "\\frac{6}{2}", "\\frac{2+2x}{2}", "1 + x")):
+            append(
+                {
+                    "id": f"p/{sample}", "prompt_id": "p", "sample": sample,
+                    "text": f"\\boxed{{{answer}}}", "finish_reason": "stop",
+                }
+            )  # fmt: skip
+    rows = list(scored(completions, [prompts], scoring.parse(['math={"processes": 1}']).values()))
+    # By their texts the right ones were the majority.
+    assert vote(rows, "math") == (0.0, False)
+    assert vote(rows[:-1], "math") == (1.0, True)
 
 
 def test_the_worker_reads_a_prompts_reference_once(monkeypatch):

@@ -98,6 +98,7 @@ def returning(what: str):
         ("Score(1.0, 1, '')", "passed 1 (int)"),
         ("Score(1.0, np.bool_(True), '')", "and detail ''"),
         ("Score(1.0, True, None)", "detail None"),
+        ("Score(1.0, True, '', 5)", "answer_class 5"),
     ],
 )
 def test_what_is_no_score(what, words):
@@ -114,11 +115,12 @@ def test_what_is_no_score(what, words):
         ("Score(2**70, True, 'd')", 2.0**70),
         ("Score(np.float64(0.1), True, 'd')", 0.1),
         ("Score(None, True, 'd')", None),
+        ("Score(1, True, 'd', 'c')", 1.0),
     ],
 )
 def test_values_become_what_json_can_hold(what, value):
     score = returning(what).score("abcd", None)
-    assert score == Score(value, True, "d")
+    assert score == Score(value, True, "d", "c" if "'c'" in what else None)
     assert type(score.value) is type(value)
 
 

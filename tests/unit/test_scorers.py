@@ -190,6 +190,12 @@ def test_combiners():
     assert both.combine({"a": Score(1, True, ""), "b": Score(3, True, "")}).passed
     assert both.combine({"a": Score(0, False, "no"), "b": Score(None, False, "?")}).value == 0
     assert both.combine({"a": Score(1, True, ""), "b": Score(None, False, "?")}) == Score(None, False, "b: ?")
+    # What fails with equal answers fails alike.
+    failed = [
+        both.combine({"a": Score(0, False, d, "~a"), "b": Score(0, False, "?")}) for d in ("x+1", "1+x")
+    ]
+    assert failed[0].detail != failed[1].detail
+    assert failed[0].answer_class == failed[1].answer_class == "a: ~a, b: ?"
 
 
 def test_labels_and_parts():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from winnow import jsonl, scoring
 from winnow.errors import UserError
+from winnow.journal import Journal
 from winnow.scoring.answers import extract_answer, extract_reference, normalize, parse_number
 from winnow.scoring.score import Unreferenced
 from winnow.scoring.streams import scored
@@ -180,6 +181,38 @@ def test_each_completion_meets_its_own_reference(files):
         "detail": "4",
         "version": EXACT.version,
     }
+
+
+class Asked:
+    """Costly, with classes of its own; counts how many completions it is asked about."""
+
+    name, version, measures, costly = "asked", 1, "verdict", True
+
+    def __init__(self):
+        self.asked = 0
+
+    def score_items(self, items):
+        self.asked += len(items)
+        return [scoring.Score(0.0, False, item.text, item.text.strip(" .")) for item in items]
+
+    def close(self):
+        pass
+
+
+def test_an_answers_class_is_in_the_row_and_in_the_journal(tmp_path):
+    completions, prompts = tmp_path / "c.jsonl", tmp_path / "p.jsonl"
+    with jsonl.writer(prompts) as write, jsonl.writer(completions) as append:
+        write({"id": "a", "messages": [], "reference": "4"})
+        for sample, text in enumerate(("x", " x.")):
+            append(completion("a", text, id=f"a/{sample}"))
+    found, asked = [], Asked()
+    for _ in range(2):
+        with Journal(tmp_path / "scored.jsonl", {}) as journal:
+            found.append([row["scores"]["asked"] for row in scored(completions, [prompts], [asked], journal)])
+    assert asked.asked == 2
+    assert found[0] == found[1]
+    assert [score["answer_class"] for score in found[0]] == ["x", "x"]
+    assert [scoring.Score.from_row(score).answer_class for score in found[0]] == ["x", "x"]
 
 
 def test_prompts_without_completions_are_passed_over(files):

@@ -180,6 +180,32 @@ def test_wrong_answers_that_are_one_number_are_one(equal):
         assert answer_class({"value": 0.0, "passed": False, "detail": other}, "verdict") not in classes
 
 
+def test_the_scorers_own_classes_go_before_the_text():
+    def wrong(detail, key=None):
+        return {"value": 0.0, "passed": False, "detail": detail, **({"answer_class": key} if key else {})}
+
+    classes = [
+        answer_class(wrong(*each), "verdict") for each in (("x+1", "~a"), ("1+x", "~a"), ("x+2", "~b"))
+    ]
+    assert classes[0] == classes[1] != classes[2]
+    # No text is a key, but a number is a number however it was told.
+    assert answer_class(wrong("~a"), "verdict") not in classes
+    assert answer_class(wrong("2 - 1.5", "1/2"), "verdict") == answer_class(wrong("0.5"), "verdict")
+    # What says nothing and what passed are told apart before.
+    assert answer_class({**wrong("no answer found", "~a"), "value": None}, "verdict") is None
+    right = {"value": 1.0, "passed": True, "detail": "x+1"}
+    assert answer_class({**right, "answer_class": "~a"}, "verdict") == answer_class(right, "verdict")
+
+
+def test_a_majority_of_equal_formulas():
+    rows = [
+        row(i, scores={"math": {**score(0.0, False, detail), "answer_class": key}})
+        for i, (detail, key) in enumerate((("7", "7"), ("x+1", "~a"), ("1+x", "~a")))
+    ]
+    found = reasons(rows, strategy="majority", scorer="math")
+    assert found == ["not the majority's answer", "majority", "majority"]
+
+
 @given(st.lists(st.sampled_from(["a", "b", "c", None])))
 def test_the_majority_is_as_large_as_any(classes):
     found = majority(classes)

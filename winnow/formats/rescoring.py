@@ -73,7 +73,7 @@ def _recorded(name: str, scorer: AnyScorer, recorded: Mapping[str, Any]) -> Scor
     version = recorded.get("version", scorer.version)
     if version != scorer.version:
         raise _unfit(f"{name} scored it with version {version}, and has version {scorer.version} now")
-    return Score(recorded["value"], recorded["passed"], recorded.get("detail", ""))
+    return Score.from_row(recorded)
 
 
 def _unfit(found: str) -> UserError:

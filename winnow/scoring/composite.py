@@ -56,7 +56,7 @@ class AllOf:
     """
 
     name: ClassVar[str] = "all_of"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     measures: ClassVar[Measure] = "verdict"
 
     def __init__(self, scorers: Sequence[str]) -> None:
@@ -71,8 +71,15 @@ class AllOf:
             return Score(1.0, True, "all passed")
         told = ", ".join(f"{name}: {scores[name].detail}" for name in failed)[:300]
         # What could not be read is no verdict, unless something else settles it.
-        unknown = all(scores[name].value is None for name in failed)
-        return Score(None if unknown else 0.0, False, told)
+        value = None if all(scores[name].value is None for name in failed) else 0.0
+        return Score(value, False, told, _classes({name: scores[name] for name in failed}))
+
+
+def _classes(failed: Mapping[str, Score]) -> str | None:
+    """The class of what fails in the same way: the parts' classes, or the text of those without one."""
+    if all(score.answer_class is None for score in failed.values()):
+        return None
+    return ", ".join(f"{name}: {score.answer_class or score.detail}" for name, score in failed.items())
 
 
 def _finite(value: object) -> bool:

@@ -14,8 +14,8 @@ from winnow.scoring.score import Item, Measure, Score, Unreferenced
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-STEPS = 5
-"""Of a completion, at most: two readings, two comparisons, and one to spare before its process is ended."""
+STEPS = 6
+"""Of a completion, at most: two readings, two comparisons, a key, and one to spare; then its process ends."""
 CHUNK = 32
 """Completions that a worker gets at a time: what they cost in passing to and fro is little then."""
 
@@ -23,17 +23,18 @@ CHUNK = 32
 class Math:
     """Value 1 and passed when math-verify finds answer and reference equal, else 0.
 
-    It runs in processes of its own, for it hangs on some answers and ends on others: such a completion has no
-    value, and nothing else is lost.
+    A wrong answer gets a class, which all have that are equal to it. It runs in processes of its own, for
+    math-verify hangs on some answers and ends on others: such a completion has no value, and nothing else is
+    lost.
 
     Args:
-        seconds: for each of the three steps of a completion: reading the reference, reading the answer,
-            comparing them.
+        seconds: for each of the steps of a completion: reading the reference, reading the answer, comparing
+            them, and for the key of a wrong one, without which a vote compares its text.
         processes: how many; the cores of the job if not given.
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     measures: ClassVar[Measure] = "verdict"
     costly: ClassVar[bool] = False
     access: ClassVar[tuple[str, ...]] = ("processes",)
@@ -52,7 +53,7 @@ class Math:
         jobs = [self._schedule(chunk) for chunk in chunks]
         # Alone, what a chunk that did not end consists of: one of them is at fault, the others are not.
         singles = {
-            number: [self._schedule([pair]) for pair in chunk]
+            number: [(pair, self._schedule([pair])) for pair in chunk]
             for number, (chunk, job) in enumerate(zip(chunks, jobs, strict=True))
             if self._ended(job) is None
         }
@@ -61,12 +62,13 @@ class Math:
             if number not in singles:
                 verdicts += job.result()
                 continue
-            for single in singles[number]:
-                found = self._ended(single)
-                verdicts.append(found[0] if found else (None, False, self._fault(single), False))
+            for pair, single in singles[number]:
+                # Once more without a key, for it may be that which did not end: a verdict is worth more.
+                found = self._ended(single) or self._ended(single := self._schedule([pair], keyed=False))
+                verdicts.append(found[0] if found else (None, False, self._fault(single), False, None))
         return [
-            (Unreferenced if unreferenced else Score)(value, passed, detail)
-            for value, passed, detail, unreferenced in verdicts
+            (Unreferenced if unreferenced else Score)(value, passed, detail, key)
+            for value, passed, detail, unreferenced, key in verdicts
         ]
 
     def close(self) -> None:
@@ -76,11 +78,11 @@ class Math:
             self._pool.join()
             self._pool = None
 
-    def _schedule(self, pairs: Sequence[tuple[str, str | None]]) -> Any:
+    def _schedule(self, pairs: Sequence[tuple[str, str | None]], keyed: bool = True) -> Any:
         if self._pool is None:
             self._pool = _pool(self._processes)
         # math-verify has limits of its own for the steps of a completion; a process is ended when these fail.
-        return self._pool.schedule(judge, args=[pairs, self._seconds], timeout=STEPS * self._seconds)
+        return self._pool.schedule(judge, args=[pairs, self._seconds, keyed], timeout=STEPS * self._seconds)
 
     def _ended(self, job: Any) -> list[Verdict] | None:
         """What a job gave; None where it did not end, or its process died."""

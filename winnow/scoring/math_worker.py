@@ -11,8 +11,8 @@ from typing import Any
 
 from winnow.scoring.answers import extract_answer, extract_reference
 
-Verdict = tuple[float | None, bool, str, bool]
-"""Value, passed, detail, and whether the reference is at fault."""
+Verdict = tuple[float | None, bool, str, bool, str | None]
+"""Value, passed, detail, whether the reference is at fault, and the key of a wrong answer."""
 
 
 def end_with_the_parent() -> None:
@@ -27,44 +27,64 @@ def _wait_for_the_parent() -> None:
     os._exit(1)
 
 
-def judge(pairs: Sequence[tuple[str, str | None]], seconds: int) -> list[Verdict]:
+def judge(pairs: Sequence[tuple[str, str | None]], seconds: int, keyed: bool = True) -> list[Verdict]:
     """A verdict for each (completion's text, reference).
 
     Args:
         pairs: those of a prompt follow one another, and share its reference.
         seconds: for each step of a comparison.
+        keyed: whether wrong answers get a key, by which those that are equal are told.
     """
-    return [_judge(text, reference, seconds) for text, reference in pairs]
+    return [_judge(text, reference, seconds, keyed) for text, reference in pairs]
 
 
-def _judge(text: str, reference: str | None, seconds: int) -> Verdict:
+def _judge(text: str, reference: str | None, seconds: int, keyed: bool) -> Verdict:
     # Slow to import; once in each process.
     from math_verify.errors import TimeoutException
 
     if reference is None:
-        return None, False, "the prompt has no reference", True
+        return None, False, "the prompt has no reference", True, None
     try:
-        return _compared(text, reference, seconds)
+        return _compared(text, reference, seconds, keyed)
     except TimeoutException:
-        return None, False, f"math-verify did not end within {seconds} s", False
+        return None, False, f"math-verify did not end within {seconds} s", False, None
     except _Unjudged as fault:
-        return None, False, f"math-verify failed: {fault.__cause__!r:.200}", False
+        return None, False, f"math-verify failed: {fault.__cause__!r:.200}", False, None
 
 
 class _Unjudged(Exception):
     """math-verify raised, of which its cause tells: that is no verdict on the completion."""
 
 
-def _compared(text: str, reference: str, seconds: int) -> Verdict:
+def _compared(text: str, reference: str, seconds: int, keyed: bool) -> Verdict:
     expected = _expected(reference, seconds)
     if not expected:
-        return None, False, f"the reference cannot be read as mathematics: {reference[:80]!r}", True
+        return None, False, f"the reference cannot be read as mathematics: {reference[:80]!r}", True, None
     answer = extract_answer(text)
     stated = _read(text if answer is None else answer, seconds, bare=answer is not None)
     if not stated:
-        return 0.0, False, "no answer found" if answer is None else f"not mathematics: {answer[:80]}", False
+        unread = "no answer found" if answer is None else f"not mathematics: {answer[:80]}"
+        return 0.0, False, unread, False, None
     passed = _equal(expected, stated, seconds)
-    return (1.0 if passed else 0.0), passed, str(stated[-1])[:200], False
+    key = _key(stated[0], seconds) if keyed and not passed else None
+    return (1.0 if passed else 0.0), passed, str(stated[-1])[:200], False, key
+
+
+def _key(read: Any, seconds: int) -> str | None:
+    """What equal answers have in common; None where it cannot be told, or not in time."""
+    from math_verify.errors import TimeoutException
+    from math_verify.utils import timeout
+
+    from winnow.scoring.answer_key import answer_key
+
+    if isinstance(read, str):
+        return None
+    try:
+        key: str = timeout(timeout_seconds=seconds)(answer_key)(read)
+    except (TimeoutException, Exception):
+        # sympy may raise anything. The verdict stands, and a vote compares the answer's text.
+        return None
+    return key
 
 
 def _equal(expected: list[Any], stated: list[Any], seconds: int) -> bool:

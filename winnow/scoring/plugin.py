@@ -70,12 +70,14 @@ class PluginScorer:
         value, passed, detail = score.value, score.passed, score.detail
         if not isinstance(passed, bool) or not isinstance(detail, str):
             raise self._no_score(f"passed {passed!r} ({type(passed).__name__}) and detail {detail!r:.80}")
+        if score.answer_class is not None and not isinstance(score.answer_class, str):
+            raise self._no_score(f"answer_class {score.answer_class!r:.80}")
         if value is None:
             return score
         if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST:
             raise self._no_score(f"the value {value!r:.80} ({type(value).__name__})")
         # JSON knows neither numpy's numbers nor integers of more than 64 bits.
-        return Score(float(value), passed, detail)
+        return Score(float(value), passed, detail, score.answer_class)
 
     def _no_score(self, found: str) -> UserError:
         return UserError(

@@ -21,11 +21,19 @@ class Score:
         value: a finite number, or None where there is none (then `detail` has the reason).
         passed: whether the completion counts as correct.
         detail: what was extracted, or why there is no value.
+        answer_class: what all equal answers have in common, of a scorer that can tell more of them than their
+            text does.
     """
 
     value: float | None
     passed: bool
     detail: str
+    answer_class: str | None = None
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any]) -> Score:
+        """A score as it stands in the records."""
+        return Score(row["value"], row["passed"], row.get("detail") or "", row.get("answer_class"))
 
 
 class Unreferenced(Score):

@@ -180,7 +180,8 @@ class Tally:
 
 def as_row(score: Score, version: int) -> dict[str, Any]:
     """A score as it stands in the records."""
-    return {"value": score.value, "passed": score.passed, "detail": score.detail, "version": version}
+    row = {"value": score.value, "passed": score.passed, "detail": score.detail, "version": version}
+    return row if score.answer_class is None else {**row, "answer_class": score.answer_class}
 
 
 def not_generated(row: dict[str, Any]) -> Score | None:

@@ -165,8 +165,7 @@ def _of_items(tally: Tally, items: list[Item], journal: Journal | None) -> list[
             if keep is not None and item.id not in known and type(score) is Score:
                 keep.append(_key(scorer, item), as_row(score, scorer.version))
         else:
-            entry = known[item.id]
-            score = Score(entry["value"], entry["passed"], entry["detail"])
+            score = Score.from_row(known[item.id])
         tally.count(item.id, score)
         scores.append(score)
     return scores

@@ -28,13 +28,18 @@ def answer_class(score: Mapping[str, Any], kind: Measure) -> Hashable | None:
     It is the answer that the scorer found, its `detail`, as `normalize` writes it; for an error, whose
     answers are numbers, the number: "3.50" and "$3.5" are one answer, and so are "7" and "7 dB". Of a
     verdict, all that passed are one answer: the verifier has found each of them equal to the reference; of
-    the others, those that are the same number: "1/2", "\\frac{1}{2}", "0.5" and "50 %".
+    the others, those to which it gave the same `answer_class` or, where it gave none, those that are the
+    same number: "1/2", "\\frac{1}{2}", "0.5" and "50 %".
     """
     detail = score["detail"]
     if score["value"] is None or detail in UNSTATED or detail.startswith(UNREADABLE):
         return None
     if kind == "verdict" and score["passed"]:
         return PASSED
+    if (key := score.get("answer_class")) is not None:
+        # Of a number it is that number, as it is where there is no key.
+        stated = _exact(key)
+        return ("key", key) if stated is None else stated
     if kind == "error":
         number = parse_number(detail)
         return normalize(detail) if number is None else number
