@@ -12,6 +12,7 @@ from winnow import adapters, formats, scoring
 from winnow.arms import Alpha, Arm, blocks_for
 from winnow.errors import UserError, closest
 from winnow.schema import fill, schema
+from winnow.scoring import reward_files
 from winnow.selection.leakage import Gate
 from winnow.selection.rules import Filters, Rules
 
@@ -231,6 +232,8 @@ def _check_names(config: dict[str, Any]) -> None:
             image_root=data["image_root"],
         )
     with _at("scoring"):
+        # Before their files are hashed, which takes longer.
+        reward_files.inspect(config["scoring"])
         scoring.versions(config["scoring"])
     with _at("export.formats"):
         formats.find_all(config["export"]["formats"])
