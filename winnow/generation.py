@@ -75,7 +75,11 @@ class Block:
         """What determines the completions, for the journal's header; `others` are added."""
         digest = hashlib.sha256()
         for prompt in self.prompts:
-            digest.update(orjson.dumps(asdict(prompt)))
+            told = asdict(prompt)
+            if prompt.image_sha256 is None:
+                # As before there was such a key: a journal without images goes on.
+                del told["image_sha256"]
+            digest.update(orjson.dumps(told))
         return {
             "prompts": digest.hexdigest()[:16],
             "samples": [self.samples.start, self.samples.stop],

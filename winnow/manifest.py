@@ -89,16 +89,11 @@ def resolve(model: str | Path) -> tuple[Path, Manifest]:
         UserError: nothing usable there, or the files are not those of the manifest.
     """
     path = Path(model)
-    if path.suffix != ".json":
-        directory = path if path.is_dir() or not is_hub_name(str(model)) else _download(str(model))
-        return directory, describe(directory)
-    recorded = _read(path)
-    directory = path.parent / recorded.directory
-    if not directory.is_dir():
-        directory = Path(recorded.directory)
-    if not directory.is_dir() and is_hub_name(recorded.directory):
-        directory = _download(recorded.directory)
+    recorded = _read(path) if path.suffix == ".json" else None
+    directory = place(model) or _download(recorded.directory if recorded else str(model))
     found = describe(directory)
+    if recorded is None:
+        return directory, found
     if found.model != recorded.model:
         raise UserError(
             path,
@@ -107,6 +102,21 @@ def resolve(model: str | Path) -> tuple[Path, Manifest]:
             "run the pipeline again: it makes the manifest anew and redoes what used the old weights",
         )
     return directory, recorded
+
+
+def place(model: str | Path) -> Path | None:
+    """Where a model lies, given as for `resolve`; its content is not looked at. None for a hub name.
+
+    Raises:
+        UserError: a manifest that cannot be read.
+    """
+    path, name = Path(model), str(model)
+    if path.suffix == ".json":
+        name = _read(path).directory
+        path = path.parent / name
+        if not path.is_dir():
+            path = Path(name)
+    return path if path.is_dir() or not is_hub_name(name) else None
 
 
 def _read(path: Path) -> Manifest:

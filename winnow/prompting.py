@@ -14,6 +14,7 @@ import orjson
 from winnow.adapters.example import Adapter, Example
 from winnow.errors import UserError
 from winnow.images import located, placeholders
+from winnow.prompt_images import digest
 from winnow.records import Json, Message, Prompt, content_id
 from winnow.templates import conversation
 
@@ -48,7 +49,8 @@ def read_prompts(
         dataset: where a row stands, and the row.
         adapter: reads a row.
         templates: what is shown of it.
-        image_root: the folder of the images, which have to be there; None looks for none.
+        image_root: the folder of the images, which have to be there and whose digests go into the prompts;
+            None looks for none.
 
     Raises:
         UserError: a row that the adapter or a template cannot read, an id that stood before, or images
@@ -70,9 +72,10 @@ def read_prompts(
                     "one row for each id (without an 'id' field, one row for each prompt)",
                     "remove one of the two rows, or give them ids of their own",
                 )
+            digests = None
             if example.images:
                 shown = [messages, teacher_messages or []]
-                _check_images(example.images, shown, root, f"{where}: prompt {prompt_id}")
+                digests = _looked_at(example.images, shown, root, f"{where}: prompt {prompt_id}")
             yield Prompt(
                 id=prompt_id,
                 messages=messages,
@@ -80,6 +83,7 @@ def read_prompts(
                 reference=example.reference,
                 images=example.images,
                 metadata=metadata,
+                image_sha256=digests,
             )
 
 
@@ -108,13 +112,13 @@ def _unwritable(metadata: Json) -> str:
     return "the row"
 
 
-def _check_images(
+def _looked_at(
     images: list[str], conversations: list[list[Message]], root: Path | None, where: str
-) -> None:
+) -> list[str] | None:
+    """The digest of each image; None without a root."""
     for messages in filter(None, conversations):
         placeholders(messages, len(images), where)
-    if root is not None:
-        located(images, root, where)
+    return None if root is None else [digest(file, where) for file in located(images, root, where)]
 
 
 class _Seen:

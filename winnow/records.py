@@ -60,7 +60,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Prompt(Record):
-    """One problem: what the student sees, what the teacher sees, and the reference answer."""
+    """One problem: what the student sees, what the teacher sees, and the reference answer.
+
+    `image_sha256` has the content of each image when the prompt was read; None where nobody looked.
+    """
 
     id: str
     messages: list[Message]
@@ -68,6 +71,7 @@ class Prompt(Record):
     reference: str | None = None
     images: list[str] | None = None
     metadata: Json = field(default_factory=dict)
+    image_sha256: list[str] | None = None
 
     kind: ClassVar[str] = "prompt"
     required: ClassVar[tuple[str, ...]] = ("id", "messages")
@@ -78,6 +82,7 @@ class Prompt(Record):
         "reference": (str,),
         "images": (list,),
         "metadata": (dict,),
+        "image_sha256": (list,),
     }
 
 

@@ -126,6 +126,35 @@ def test_formats_of_every_completion_want_them(run):
     assert "open_instruct_scores accounts for every completion" in done.stderr
 
 
+def drawn_by(run, alpha):
+    rows = list(jsonl.rows(run / "accepted.jsonl"))
+    write(run / "accepted.jsonl", [row | {"alpha": alpha} for row in rows])
+
+
+@pytest.mark.parametrize("given", ["none", "of others"])
+def test_completions_of_two_models_want_their_diagnostics(run, given):
+    drawn_by(run, "kl_symmetry")
+    told = []
+    if given == "of others":
+        told = ["--diagnostics", run / "completions"]
+        for path in (run / "completions").iterdir():
+            write(path, [row | {"id": row["id"] + "9"} for row in jsonl.rows(path)])
+    done = export(run, "--formats", "vespo_diagnostics", *told)
+    assert done.returncode == 2
+    assert "prompt 'p0': a completion drawn by kl_symmetry, and no q* diagnostics of it" in done.stderr
+    assert "pass --diagnostics" in done.stderr
+    assert not list((run / "out").glob("*"))
+
+
+def test_completions_of_one_model_have_no_diagnostics(run):
+    drawn_by(run, "teacher")
+    done = export(run, "--formats", "vespo_diagnostics")
+    assert done.returncode == 0, done.stderr
+    assert list(jsonl.rows(run / "out/vespo.diagnostics.jsonl")) == [
+        {"sample_idx": i, **dict.fromkeys(METRICS)} for i in range(3)
+    ]
+
+
 def test_single_completions_are_no_pairs(run):
     rows = list(jsonl.rows(run / "accepted.jsonl"))
     for row in rows:

@@ -109,24 +109,25 @@ def test_dpo_trainer_reads_pairs(name, tmp_path, tokenizer):
 
 
 @pytest.fixture
-def converter():
-    """LLaMA-Factory's own parser and converter; its requirements forbid to install it beside ours."""
-    source = os.environ.get("LLAMAFACTORY_SOURCE")
-    if not source:
-        pytest.skip("LLAMAFACTORY_SOURCE names no folder that holds the package llamafactory")
+def llama_factory():
+    """LLaMA-Factory's own parser, converter and loader; its requirements forbid to install it beside ours."""
+    source = os.environ.get("LLAMAFACTORY_SOURCE") or ROOT / ".llamafactory"
+    if not Path(source, "llamafactory").is_dir():
+        reason = f"no llamafactory in {source}: make llamafactory, or set LLAMAFACTORY_SOURCE"
+        (pytest.fail if os.getenv("CI") else pytest.skip)(reason)
     for name in ("llamafactory", "llamafactory.data"):
         # Not its __init__: that imports the trainers.
         package = types.ModuleType(name)
         package.__path__ = [str(Path(source, *name.split(".")))]
         sys.modules[name] = package
-    yield [importlib.import_module(f"llamafactory.data.{part}") for part in ("parser", "converter")]
+    yield [importlib.import_module(f"llamafactory.data.{part}") for part in ("parser", "converter", "loader")]
     for name in [name for name in sys.modules if name.split(".")[0] == "llamafactory"]:
         del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_llama_factory_converts_every_row(name, tmp_path, converter):
-    parser, converters = converter
+def test_llama_factory_converts_every_row(name, tmp_path, llama_factory):
+    parser, converters, _ = llama_factory
     shows = name != "messages"
     members = selected() if shows else pairs_in_words()
     path = written(tmp_path, name, members)
@@ -142,6 +143,34 @@ def test_llama_factory_converts_every_row(name, tmp_path, converter):
         kept = members[2 * i : 2 * i + 1 + ("preference" in name)]
         assert answers == [each.row["text"] for each in kept]
         assert found["_images"] == ([f"a{i}.png", f"b{i}.png"] if shows else None)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_llama_factory_loads_the_file_with_its_images(name, tmp_path, llama_factory):
+    parser, _, loader = llama_factory
+    shows = name != "messages"
+    members = selected() if shows else pairs_in_words()
+    path = written(tmp_path, name, members)
+    dataset_info.write(tmp_path, {path.name: shows})
+    for i in range(len(PROMPTS) * shows):
+        for letter in "ab":
+            (tmp_path / f"{letter}{i}.png").touch()
+    [attributes] = parser.get_dataset_list([path.stem], str(tmp_path))
+    rows = loader._load_single_dataset(
+        attributes,
+        types.SimpleNamespace(cache_dir=str(tmp_path / "cache"), hf_hub_token=None),
+        types.SimpleNamespace(
+            dataset_dir=str(tmp_path), media_dir=str(tmp_path), streaming=False, max_samples=None,
+            preprocessing_num_workers=None, overwrite_cache=True,
+        ),
+        types.SimpleNamespace(local_process_index=0),
+    )  # fmt: skip
+    assert len(rows) == len(PROMPTS)
+    for i, row in enumerate(rows):
+        shown = [str(tmp_path / f"{letter}{i}.png") for letter in "ab"] if shows else None
+        assert row["_images"] == shown
+        assert row["_response"][0] == {"role": "assistant", "content": members[2 * i].row["text"]}
+        assert len(row["_response"]) == 1 + ("preference" in name)
 
 
 KEYS = {"file_name", "formatting", "ranking", "columns", "tags"}

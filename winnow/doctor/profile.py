@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Profile:
     unknown_rules: tuple[str, ...]
     rules: tuple[Rule, ...]
     results: str
+    rewards: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def submitted(self) -> list[Rule]:
@@ -101,6 +102,7 @@ def parse(told: Mapping[str, Any]) -> Profile:
         unknown_rules=tuple(told["unknown_rules"]),
         rules=rules,
         results=told["results"],
+        rewards=told["rewards"],
     )
 
 
@@ -141,6 +143,8 @@ def described(profile: Profile) -> Iterator[Finding]:
         told.append(f"SLURM's logs in {profile.settings.get('logdir') or '.snakemake/slurm_logs'}")
     files = ", then ".join(profile.files) or "no profile"
     yield Finding(OK, "profile", f"{files}: {', '.join(told)}")
+    for scorer, model in profile.rewards.items():
+        yield Finding(OK, "reward model", f"{scorer}: {model}")
 
 
 def table(profile: Profile) -> list[str]:

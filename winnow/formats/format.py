@@ -28,6 +28,7 @@ class Origin:
         scores: the value that each scorer gave, None where it gave none.
         reference_scores: likewise for the reference as a completion, where it was scored.
         diagnostics: of q*, by the name of the mean or deviation.
+        alpha: how the completion was drawn; empty where the records do not say.
     """
 
     index: int = 0
@@ -37,6 +38,7 @@ class Origin:
     scores: Mapping[str, float | None] = field(default_factory=dict)
     reference_scores: Mapping[str, float | None] = field(default_factory=dict)
     diagnostics: Mapping[str, float | None] = field(default_factory=dict)
+    alpha: str = ""
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def source(row: dict[str, Any], prompt: Prompt, diagnostics: dict[str, float | N
         scores={name: score["value"] for name, score in row["scores"].items()},
         reference_scores=row.get("reference_scores") or dict.fromkeys(row["scores"]),
         diagnostics=diagnostics or {},
+        alpha=row.get("alpha") or "",
     )
     return Source(row, prompt, Conversation(prompt.messages, row["text"], prompt.images, origin))
 

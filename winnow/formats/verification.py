@@ -15,6 +15,7 @@ from winnow.formats.rescoring import rescored
 from winnow.formats.sources import Source, grouped
 from winnow.images import located
 from winnow.manifest import file_hash
+from winnow.prompt_images import check_unchanged
 from winnow.records import NOT_GENERATED, Prompt
 from winnow.scoring import AnyScorer
 
@@ -128,8 +129,13 @@ def _check_images(unit: Unit, prompt: Prompt, root: Path) -> None:
     """
     images = unit.chosen.images if isinstance(unit, Pair) else unit.images
     paths = located(images or [], root, f"prompt {prompt.id!r}")
+    if not images:
+        return
+    # The digests are in the order of the prompt's images, which the row's own may not have.
+    shown = located(prompt.images or [], root, f"prompt {prompt.id!r}")
+    check_unchanged(shown, prompt.image_sha256, f"prompt {prompt.id!r}")
     hashes = prompt.metadata.get(HASHES)
-    if hashes is None or not images:
+    if hashes is None:
         return
     found = [file_hash(path) for path in paths]
     if found != hashes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from winnow.arms import Alpha
 from winnow.errors import UserError
 from winnow.formats.format import WHOLE, Conversation, Origin, Takes
 
@@ -58,7 +59,7 @@ class Vespo:
 class VespoDiagnostics:
     """``{"sample_idx", "alpha_mean", "alpha_std", "ess_ratio_mean", …}``: a row for each of `vespo`'s.
 
-    Null where there is none: one model ran, or no token had a finite value.
+    Null where one model drew the completion, or where a metric was finite at no token.
     """
 
     name = "vespo_diagnostics"
@@ -67,8 +68,20 @@ class VespoDiagnostics:
     holds = ("origin.index",)
 
     def to_row(self, conversation: Conversation) -> dict[str, Any]:
-        """A row of the format."""
+        """A row of the format.
+
+        Raises:
+            UserError: a completion that two models drew, without its diagnostics.
+        """
         origin = conversation.origin
+        if not origin.diagnostics and origin.alpha and Alpha.parse(origin.alpha).needs_both:
+            raise UserError(
+                f"prompt {origin.prompt_id!r}",
+                f"a completion drawn by {origin.alpha}, and no q* diagnostics of it",
+                "its row in the *.diagnostics.jsonl that generate.py --save_diagnostics writes",
+                "pass --diagnostics with their folder (--num_shards, --n, --block_size as for select.py), or "
+                "leave out vespo_diagnostics",
+            )
         return {"sample_idx": origin.index, **{name: origin.diagnostics.get(name) for name in METRICS}}
 
     def from_row(self, row: Mapping[str, Any]) -> Conversation:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from winnow.arms import Alpha
+from winnow.prompt_images import check_unchanged
 from winnow.qstar import diagnostics, verification
 from winnow.qstar.acceptance import at_tokens
 from winnow.qstar.controller import Controller
@@ -118,6 +119,9 @@ class Engine:
                 return
             if admitted:
                 images = {slot: row.images for slot, row in admitted if row.images}
+                for _, row in admitted:
+                    # Opened only now, perhaps hours after the prompt was tokenized.
+                    check_unchanged(row.images, row.digests, row.id)
                 self._proposer.admit([(slot, row.prompts) for slot, row in admitted], images)
             yield from self._advance(slots.active)
 

@@ -13,7 +13,7 @@ import torch
 
 from winnow.arms import Alpha
 from winnow.errors import UserError
-from winnow.images import located
+from winnow.prompt_images import images_of
 from winnow.qstar import memory
 from winnow.qstar.assembly import Models, build_engine
 from winnow.qstar.engine import Drawn
@@ -104,7 +104,8 @@ class OptimalSampler:
             UserError: it renders to nothing, or its images cannot be shown.
         """
         limit = (parameters or self.parameters).max_new_tokens
-        images = located(prompt.images or (), self._image_root, f"prompt {prompt.id}")
+        images = images_of(prompt, self._image_root)
+        digests = None if prompt.image_sha256 is None else tuple(prompt.image_sha256)
         encoded = []
         for role, loaded, messages in (
             ("student", self.theta, prompt.messages),
@@ -128,7 +129,10 @@ class OptimalSampler:
             limit = min(limit, loaded.context - len(ids))
             encoded.append(ids)
         teachers = encoded[1] if len(encoded) > 1 else None
-        return [Row(completion, seed, encoded[0], teachers, limit, images) for completion, seed in samples]
+        return [
+            Row(completion, seed, encoded[0], teachers, limit, images, digests)
+            for completion, seed in samples
+        ]
 
     def generate(
         self,

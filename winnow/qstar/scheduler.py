@@ -23,6 +23,7 @@ class Row:
         teacher_prompt: the teacher's prompt where both run, else None.
         max_new_tokens: its own limit, so that it fits the context.
         images: files that each model sees in its prompt.
+        digests: what they held when the prompt was read; None where nobody looked.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Row:
     teacher_prompt: tuple[int, ...] | None
     max_new_tokens: int
     images: tuple[Path, ...] = ()
+    digests: tuple[str, ...] | None = None
 
     @property
     def prompts(self) -> tuple[tuple[int, ...], ...]:

@@ -19,6 +19,7 @@ from winnow.errors import UserError
 from winnow.lora import base_of
 from winnow.manifest import resolve
 from winnow.records import Message
+from winnow.scoring import reward_files
 from winnow.scoring.reward_forward import RewardForward
 
 UNBOUNDED = 1 << 30
@@ -72,12 +73,7 @@ def load(
     """
     directory, _ = resolve(model)
     if base_of(directory):
-        raise UserError(
-            model,
-            "a LoRA adapter",
-            "a whole reward model",
-            "merge it into its base with peft's merge_and_unload, and save that",
-        )
+        raise reward_files.adapter(model)
     where = _device(device)
     with _explained(model):
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
@@ -89,12 +85,7 @@ def load(
             "copy them from the model that it was trained from",
         )
     if tokenizer.chat_template is None:
-        raise UserError(
-            model,
-            "its tokenizer has no chat template",
-            "a chat template that renders messages as the model was trained on them",
-            "add chat_template.jinja to the model's directory",
-        )
+        raise reward_files.no_template(model)
     loaded = _classifier(model, directory, dtype, trust_remote_code)
     try:
         loaded.eval().requires_grad_(False).to(where)
@@ -123,14 +114,8 @@ def _classifier(model: str, directory: Path, dtype: str, trust_remote_code: bool
             output_loading_info=True,
         )
     if missing := sorted(report["missing_keys"]):
-        raise UserError(
-            model,
-            f"no trained head: the checkpoint lacks {', '.join(missing[:4])}"
-            + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
-            + ", which would be random",
-            f"all weights of {type(loaded).__name__}",
-            "give a model that was trained as a reward model; a causal language model is none",
-        )
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        raise reward_files.headless(model, ", ".join(missing[:4]) + more, type(loaded).__name__)
     return loaded
 
 
@@ -182,17 +167,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _column(model: str, loaded: Any, output: int | None) -> int:
-    outputs = int(loaded.config.num_labels)
-    if output is None and outputs != 1:
-        labels = ", ".join(f"{index} {label}" for index, label in sorted(loaded.config.id2label.items())[:8])
-        raise UserError(
-            model,
-            f"its head has {outputs} outputs ({labels})",
-            "one output, the reward",
-            "choose a reward model with one, or name the output to read: output: 0",
-        )
-    if output is not None and output >= outputs:
-        raise UserError(model, f"output {output}", f"0 to {outputs - 1}", "correct the option")
+    reward_files.check_output(model, int(loaded.config.num_labels), loaded.config.id2label, output)
     return output or 0
 
 

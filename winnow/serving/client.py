@@ -18,6 +18,7 @@ import httpx2
 import openai
 
 from winnow.errors import UserError
+from winnow.prompt_images import ReplacedImage
 from winnow.serving.answers import Choice, Unusable, read
 from winnow.serving.ask import Ask
 from winnow.serving.endpoint import Endpoint
@@ -207,6 +208,8 @@ class Client(Generic[Found]):
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))
                 wait = min(2 * wait, LONGEST_WAIT)
                 continue
+            except ReplacedImage:
+                raise
             except UserError as error:
                 # An image of this prompt, say: the others can still be drawn.
                 return Failed("failed", str(error).replace("\n", ";"))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from winnow.errors import UserError
-from winnow.images import data_url, in_parts, located
+from winnow.images import data_url, in_parts
+from winnow.prompt_images import images_of
 from winnow.qstar.parameters import SamplingParameters
 from winnow.records import Message, Prompt, completion_seed
 from winnow.serving.ask import Ask
@@ -111,12 +112,12 @@ def shown(prompt: Prompt, messages: Sequence[Message], image_root: Path) -> list
     """Messages with their images in them.
 
     Raises:
-        UserError: an image that leaves its root, is missing, too large, or none.
+        UserError: an image that leaves its root, is missing, too large, none, or another than was read.
     """
     if not prompt.images:
         return list(messages)
     where = f"prompt {prompt.id}"
-    files = iter(located(prompt.images, image_root, where))
+    files = iter(images_of(prompt, image_root))
     turns = in_parts(messages, len(prompt.images), where)
     for turn in turns:
         turn["content"] = [

@@ -28,6 +28,8 @@ from snakemake.resources import TBDString
 from snakemake.workflow import Workflow
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+from winnow.scoring import reward_files
+
 SET_FOR_RULES = ("set_threads", "set_resources")
 UNTOLD = re.compile(r"_|(mem|disk)(_mib)?$|tmpdir$")
 HIDDEN = re.compile(r"token|password|secret|key", re.IGNORECASE)
@@ -39,7 +41,8 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
     Returns:
         ``files``: the profiles, in the order in which they are read; ``lost``: what a later one takes
         from an earlier by replacing a mapping as a whole; ``executor``, ``jobs``, ``retries``,
-        ``limits``; ``settings``: the executor's own; ``results``: the folder of all runs;
+        ``limits``; ``settings``: the executor's own; ``results``: the folder of all runs; ``rewards``: what
+        the files of each reward model tell, by its scorer;
         ``unknown_rules``: names in --set-resources that no rule has; ``rules``: by name, ``local``, and
         per attempt its ``resources`` (``threads`` among them; null where only a job can tell), ``capped``:
         the amounts that ``limits`` make smaller, and the sbatch command as ``submit``, or why there is
@@ -60,7 +63,10 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def look(workflow: Any, **_: Any) -> None:
-        found.update(_settings(args), **_rules(workflow, args), results=workflow.config["results"])
+        rewards = reward_files.inspect(workflow.config["scoring"])
+        found.update(
+            _settings(args), **_rules(workflow, args), results=workflow.config["results"], rewards=rewards
+        )
 
     with mock.patch.object(Workflow, "execute", look), contextlib.redirect_stdout(sys.stderr):
         cli.args_to_api(args, parser)

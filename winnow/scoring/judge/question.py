@@ -10,7 +10,8 @@ from jinja2 import TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from winnow.errors import UserError
-from winnow.images import data_url, located
+from winnow.images import data_url
+from winnow.prompt_images import images_of
 from winnow.records import Message, Prompt
 from winnow.scoring.judge.comparisons import Order
 from winnow.templates import render
@@ -135,12 +136,12 @@ def with_images(shown: Sequence[Message], prompt: Prompt, image_root: Path) -> l
     """The messages with the prompt's images before the text of the last; read when they are sent.
 
     Raises:
-        UserError: an image that leaves its root, is missing, too large, or none.
+        UserError: an image that leaves its root, is missing, too large, none, or another than was read.
     """
     if not prompt.images:
         return list(shown)
     where = f"prompt {prompt.id}"
-    files = located(prompt.images, image_root, where)
+    files = images_of(prompt, image_root)
     pictures = [{"type": "image_url", "image_url": {"url": data_url(file, where)}} for file in files]
     last = shown[-1]
     return [*shown[:-1], {**last, "content": [*pictures, {"type": "text", "text": last["content"]}]}]
