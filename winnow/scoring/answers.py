@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-_NUMBER = re.compile(r"([-+]?)(\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))((?:\.\d+)?)")
+_DIGITS = r"(\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))((?:\.\d+)?)"
+_NUMBER = re.compile(rf"([-+]?){_DIGITS}")
+_STATED = re.compile(rf"([-+]?)\$?{_DIGITS}((?:[eE][-+]?\d+\b)?)")
+"""A number in a text: its sign may stand before a currency sign, and it may have an exponent."""
+MINUS = str.maketrans("\u2212\u2013", "--")
+"""The minus sign of typography, and the dash that is written for it, as Python reads a number's sign."""
 OPEN, CLOSE = "<answer>", "</answer>"
 
 
@@ -63,7 +68,7 @@ def normalize(answer: str) -> str:
     if answer.isascii() and answer.isdigit():
         return answer.lstrip("0") or "0"
     folded = " ".join(answer.casefold().split()).rstrip(".")
-    match = _NUMBER.fullmatch(folded.replace("$", "").strip())
+    match = _NUMBER.fullmatch(folded.replace("$", "").translate(MINUS).strip())
     if match is None:
         return folded
     sign, whole, decimals = match.groups()
@@ -76,5 +81,5 @@ def parse_number(answer: str) -> float | None:
     """The number in an answer, or None unless there is exactly one."""
     if answer.isascii() and answer.isdigit():
         return float(answer)
-    found = list(_NUMBER.finditer(answer))
-    return float(found[0].group().replace(",", "")) if len(found) == 1 else None
+    found = list(_STATED.finditer(answer.translate(MINUS)))
+    return float(found[0].group().replace(",", "").replace("$", "")) if len(found) == 1 else None
