@@ -22,6 +22,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from winnow import formats, jsonl, scoring
@@ -33,6 +34,7 @@ from winnow.formats import dataset_info, files, lightrft_statistics, sources
 from winnow.formats.diagnostics import Diagnostics
 from winnow.formats.rendering import Rendering
 from winnow.formats.verification import Checks, Verified, verify
+from winnow.scoring.windows import takes_items
 from winnow.selection.groups import read_groups
 from winnow.selection.nothing_kept import require_accepted
 from winnow.shards import block_files, read_prompts, shard_files
@@ -84,6 +86,15 @@ def main(arguments: argparse.Namespace) -> None:
         image_root=arguments.image_root,
         deciding=arguments.scorer,
     )
+    with ExitStack() as stack:
+        for scorer in checks.scorers.values():
+            if takes_items(scorer):
+                stack.callback(scorer.close)
+        write(arguments, chosen, checks)
+
+
+def write(arguments: argparse.Namespace, chosen: list[formats.Format], checks: Checks) -> None:
+    """Write the files of all formats, and what goes with them."""
     images: dict[str, bool] = {}
     for fmt in chosen:
         verified = export(arguments, fmt, checks)
