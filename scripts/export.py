@@ -33,6 +33,7 @@ from winnow.errors import UserError
 from winnow.formats import dataset_info, files, lightrft_statistics, sources
 from winnow.formats.diagnostics import Diagnostics
 from winnow.formats.rendering import Rendering
+from winnow.formats.rescoring import deciding_scorers
 from winnow.formats.verification import Checks, Verified, verify
 from winnow.scoring.windows import takes_items
 from winnow.selection.groups import read_groups
@@ -103,7 +104,8 @@ def write(arguments: argparse.Namespace, chosen: list[formats.Format], checks: C
         statistics = getattr(fmt, "statistics", None)
         if statistics:
             scorer = arguments.scorer or next(iter(checks.scorers))
-            counts = lightrft_statistics.count(every(arguments), scorer)
+            combined = deciding_scorers(scorer, checks.scorers) if scorer in checks.scorers else ()
+            counts = lightrft_statistics.count(every(arguments), scorer, combined)
             jsonl.write_text(arguments.output_dir / statistics, counts.text(verified.rows))
     if images:
         dataset_info.write(arguments.output_dir, images)
