@@ -16,12 +16,17 @@ OPEN, CLOSE = "<answer>", "</answer>"
 def extract_answer(text: str) -> str | None:
     """The last stated answer: ``<answer>…</answer>``, else ``\\boxed{…}``, else ``#### …``; or None.
 
-    A tag that is opened and not closed states nothing: the completion was cut off.
+    Of a box within the tags it is what stands in the box: many prompts ask for both. A tag that is opened
+    and not closed states nothing: the completion was cut off.
     """
     start = text.rfind(OPEN)
     if start >= 0:
         end = text.find(CLOSE, start)
-        return text[start + len(OPEN) : end].strip() if end >= 0 else None
+        if end < 0:
+            return None
+        stated = text[start + len(OPEN) : end]
+        boxed = _last_boxed(stated)
+        return (stated if boxed is None else boxed).strip()
     boxed = _last_boxed(text)
     if boxed is not None:
         return boxed.strip()
