@@ -50,7 +50,10 @@ def test_choice_among_others():
     assert verdict(letters, "<answer>B, a fine one</answer>", "B") == (1.0, True)
     with pytest.raises(UserError, match="of one letter"):
         scoring.build("choice", {"choices": ["A", "B"]})
-    for options in ({"choices": ["a"]}, {"choices": "ab"}, {"choices": ["a", "A."]}, {"fallback": "first"}):
+    for options in (
+        {"choices": ["a"]}, {"choices": "ab"}, {"choices": [1, 2]}, {"choices": [True, False]},
+        {"choices": None}, {"choices": ["a", "A."]}, {"fallback": "first"},
+    ):  # fmt: skip
         with pytest.raises(UserError, match="scorer 'choice'"):
             scoring.build("choice", options)
 
@@ -146,6 +149,12 @@ def test_format(text, fault):
     assert fault in score.detail
     loose = scoring.build("format", {"strict": False}).score(f"well {text} then", None)
     assert loose.passed == (not fault or fault.startswith("text outside"))
+
+
+@pytest.mark.parametrize("tags", [[], ["a", "a"], "think", [1], None, {"think": 1}, ["<think>"]])
+def test_tags_that_are_none(tags):
+    with pytest.raises(UserError, match="tags"):
+        scoring.build("format", {"tags": tags})
 
 
 def test_a_tag_that_the_prompt_opened():
