@@ -201,6 +201,14 @@ def test_combiners():
     assert both.combine({"a": Score(1, True, ""), "b": Score(None, False, "?")}) == Score(None, False, "b: ?")
 
 
+@pytest.mark.parametrize("scorers", [[], [1], None, "exact_answer", {"exact_answer": 1}])
+def test_parts_that_are_no_names(scorers):
+    with pytest.raises(UserError, match="scorers"):
+        scoring.build("all_of", {"scorers": scorers})
+    with pytest.raises(UserError, match="weights"):
+        scoring.build("weighted_sum", {"weights": {1: 0.5} if scorers else {}})
+
+
 def test_labels_and_parts():
     found = scoring.parse(
         [
