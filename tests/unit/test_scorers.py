@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from winnow import scoring
 from winnow.errors import UserError
 from winnow.scoring import Score
+from winnow.scoring.regex import HOPELESS
 
 
 def verdict(scorer, text, reference=None):
@@ -127,6 +128,19 @@ def test_a_pattern_that_backtracks_for_ever_costs_one_text():
     assert score.value is None
     assert "did not end" in score.detail
     assert slow.score("aab", None).passed
+
+
+def test_a_pattern_that_ends_on_no_text_is_given_up_soon():
+    slow = scoring.build("regex", {"pattern": r"(a|aa|b?)+$", "seconds": 0.001})
+    scores = [slow.score("a" * 60 + "!", None) for _ in range(HOPELESS - 1)]
+    assert all(score.value is None for score in scores)
+    with pytest.raises(
+        UserError, match=r"scorer 'regex', pattern: it did not end within 0\.001 s on any of the first 32"
+    ):
+        slow.score("a" * 60 + "!", None)
+    other = scoring.build("regex", {"pattern": r"(a|aa|b?)+$", "seconds": 0.001})
+    assert other.score("!", None).value == 1
+    assert all(other.score("a" * 60 + "!", None).value is None for _ in range(2 * HOPELESS))
 
 
 @pytest.mark.parametrize(
