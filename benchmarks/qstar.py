@@ -9,7 +9,7 @@ that is keyed by the token before, so that β is what is asked for. Lengths are 
 share a prompt. Both sides draw the same rows to the same lengths, in turn; the best of several repeats counts
 for each, because what else runs on the machine only ever slows a side down.
 
-"predicted" is what DESIGN §6 says for the depth K that was chosen most, if reading the weights were all
+"predicted" is what holds for the depth K that was chosen most, if reading the weights were all
 that takes time: E(K) / (1 + K·c), with the β that came out and c, the student's time over the teacher's.
 "by times" takes the times of single passes as they are: E(K) t(1) / (K s(1) + t(K)), t and s being passes of
 teacher and student over all slots. The first is above the second where arithmetic binds (K tokens cost more

@@ -10,7 +10,7 @@ from winnow.diagnostics.style import BLUE, GREEN, GREY, ORANGE, figure
 LINES = (
     ("q*/teacher", "q*", "-", "o", BLUE),
     ("by times", "q*, from the times of single passes", "--", None, GREEN),
-    ("predicted", "q*, if memory alone bound (DESIGN §6)", ":", None, GREY),
+    ("predicted", "q*, if memory alone bound", ":", None, GREY),
     ("lockstep/teacher", "lockstep", "-", "x", ORANGE),
 )
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the two flags, and the file that holds a result (DESIGN: Interfaces)."""
+"""What the benchmarks share: the two flags, and the file that holds a result."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 import argparse
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from winnow import formats, jsonl, scoring
@@ -33,7 +34,9 @@ from winnow.errors import UserError
 from winnow.formats import dataset_info, files, lightrft_statistics, sources
 from winnow.formats.diagnostics import Diagnostics
 from winnow.formats.rendering import Rendering
+from winnow.formats.rescoring import deciding_scorers
 from winnow.formats.verification import Checks, Verified, verify
+from winnow.scoring.windows import takes_items
 from winnow.selection.groups import read_groups
 from winnow.selection.nothing_kept import require_accepted
 from winnow.shards import block_files, read_prompts, shard_files
@@ -86,6 +89,15 @@ def main(arguments: argparse.Namespace) -> None:
         image_root=arguments.image_root,
         deciding=arguments.scorer,
     )
+    with ExitStack() as stack:
+        for scorer in checks.scorers.values():
+            if takes_items(scorer):
+                stack.callback(scorer.close)
+        write(arguments, chosen, checks)
+
+
+def write(arguments: argparse.Namespace, chosen: list[formats.Format], checks: Checks) -> None:
+    """Write the files of all formats, and what goes with them."""
     images: dict[str, bool] = {}
     for fmt in chosen:
         verified = export(arguments, fmt, checks)
@@ -94,7 +106,8 @@ def main(arguments: argparse.Namespace) -> None:
         statistics = getattr(fmt, "statistics", None)
         if statistics:
             scorer = arguments.scorer or next(iter(checks.scorers))
-            counts = lightrft_statistics.count(every(arguments), scorer)
+            combined = deciding_scorers(scorer, checks.scorers) if scorer in checks.scorers else ()
+            counts = lightrft_statistics.count(every(arguments), scorer, combined)
             jsonl.write_text(arguments.output_dir / statistics, counts.text(verified.rows))
     if images:
         dataset_info.write(arguments.output_dir, images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -13,10 +14,12 @@ import orjson
 
 from winnow.adapters.example import Adapter, Example
 from winnow.errors import UserError
-from winnow.images import located, placeholders
+from winnow.images import PLACEHOLDER, located, placeholders
 from winnow.prompt_images import digest
 from winnow.records import Json, Message, Prompt, content_id
 from winnow.templates import conversation
+
+log = logging.getLogger("prompts")
 
 PASSED_ON = ("messages", "images", "id")
 """Fields of a row that have a place of their own in a prompt and are not repeated as metadata."""
@@ -57,6 +60,7 @@ def read_prompts(
             that are not there or are other than the messages show.
     """
     root = None if image_root is None else Path(image_root)
+    unshown, first = 0, ""
     with closing(_Seen()) as seen:
         for where, row in dataset:
             example = adapter(row, where)
@@ -76,6 +80,8 @@ def read_prompts(
             if example.images:
                 shown = [messages, teacher_messages or []]
                 digests = _looked_at(example.images, shown, root, f"{where}: prompt {prompt_id}")
+            elif any(PLACEHOLDER in str(each["content"]) for each in messages):
+                unshown, first = unshown + 1, first or where
             yield Prompt(
                 id=prompt_id,
                 messages=messages,
@@ -85,6 +91,14 @@ def read_prompts(
                 metadata=metadata,
                 image_sha256=digests,
             )
+    if unshown:
+        log.warning(
+            "%d prompts have %s in their text and no images, the first in %s: that is shown as text. Where "
+            "an image is meant, have the adapter find it: it looks in the field `images`",
+            unshown,
+            PLACEHOLDER,
+            first,
+        )
 
 
 def _kept(example: Example, row: dict[str, Any], where: str) -> Json:

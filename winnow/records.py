@@ -1,4 +1,4 @@
-"""The records that flow between stages, one JSON object a line (DESIGN: Records).
+"""The records that flow between stages, one JSON object a line (docs/results.md).
 
 Each record knows how to become a JSON row and how to be read from one; reading checks the
 keys and types once, at the door, so that the stages need not.

@@ -123,3 +123,32 @@ def test_comparisons_get_better_when_trained_on_what_was_right(tmp_path: Path) -
     (arm,) = orjson.loads((results / "summary.json").read_bytes())["arms"]
     assert 0.6 < arm["accuracy_before"] < 0.8
     assert arm["accuracy_after"] > arm["accuracy_before"] + 0.08, arm
+
+
+@pytest.mark.slow
+def test_comparisons_without_thinking(tmp_path: Path) -> None:
+    """The same question, answered at once: no reasoning is asked for, drawn, or made up in the files."""
+    space = Workspace.fresh(tmp_path)
+
+    def smaller(config: dict[str, Any]) -> None:
+        config["data"]["train"]["num_samples"] = 40
+        del config["data"]["heldout"]
+        config["arms"] = [{"step": "cold_start", "alpha": ["policy"], "n": [4], "export": True}]
+        config["generation"]["block_size"] = 4
+
+    run(space, "hpdv3", smaller, "examples/hpdv3/without-thinking.yaml")
+    results, place = space.root / "results/hpdv3-without-thinking", "step-cold_start/policy/n-4"
+    prompts = {row["id"]: row for row in rows(results / "prompts/train/00000-of-00001.jsonl")}
+    assert not any("Think" in prompt["messages"][0]["content"] for prompt in prompts.values())
+    accepted = rows(results / f"selected/{place}/accepted.jsonl")
+    folder = results / f"training_data/{place}"
+    samples = orjson.loads((folder / "filtered_samples.json").read_bytes())
+    conversations = orjson.loads((folder / "rejection_sampling_train.json").read_bytes())
+    assert 20 < len(accepted) == len(samples) == len(conversations)
+    for kept, sample, row in zip(accepted, samples, conversations, strict=True):
+        images = prompts[kept["prompt_id"]]["images"]
+        assert row["images"] == images
+        assert sample["reasoning"] is None
+        said = row["conversations"][-1]["value"]
+        assert re.fullmatch(r"<answer>Image [12] is better</answer>", said), said
+        assert images[int(said[len("<answer>Image ")]) - 1] == sample["path1"]

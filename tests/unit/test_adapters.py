@@ -237,6 +237,18 @@ def test_parts_that_cannot_be_read(part, words):
     assert words in error.found
 
 
+@pytest.mark.parametrize("content", [None, 5, {"text": "q"}])
+def test_content_that_is_no_text_is_named(content):
+    asked = {"role": "user", "content": "q"}
+    for talk in ([asked | {"content": content}], [asked, {"role": "assistant", "content": content}]):
+        error = refused(prompts, "messages", {"messages": talk})
+        assert error.where == "d.json, row 0"
+        assert f"a message of {talk[-1]['role']!r} with the content" in error.found
+    told = [{"type": "text", "text": "a"}]
+    [prompt] = prompts("messages", {"messages": [asked, {"role": "assistant", "content": told}]})
+    assert prompt.reference == "a"
+
+
 def test_what_json_cannot_hold_is_named():
     error = refused(prompts, "auto", {"prompt": "q", "thumb": b"x"})
     assert error.where == "d.json, row 0"

@@ -86,7 +86,7 @@ def test_without_a_share_one_is_too_many(tmp_path, sampler):
         draw(tmp_path / "out.jsonl", sampler, 0.0)
 
 
-def test_rows_whose_images_and_placeholders_do_not_match_are_named():
+def test_rows_whose_images_and_placeholders_do_not_match_are_named(caplog):
     def read(template: str, row: dict) -> list[Prompt]:
         return list(read_prompts([("train.jsonl, line 7", row)], adapter("auto"), PromptTemplates(template)))
 
@@ -96,5 +96,10 @@ def test_rows_whose_images_and_placeholders_do_not_match_are_named():
     assert error.value.where == "train.jsonl, line 7: prompt p7"
     assert read("<image><image>{{ prompt }}", row)[0].images == ["a.png", "b.png"]
     assert read("{{ prompt }}", row)
+    assert not caplog.text
     # Text about images is text.
     assert read("{{ prompt }}", {"prompt": "What does <image> mean?"})
+    # Or an image under another name, which nobody would see.
+    assert (
+        "1 prompts have <image> in their text and no images, the first in train.jsonl, line 7" in caplog.text
+    )

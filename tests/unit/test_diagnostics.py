@@ -424,6 +424,16 @@ def test_maj_at_n_is_told_beside_pass_at_k() -> None:
     assert low < report["errors"]["within_tolerance"] < high
 
 
+def test_what_a_scorer_could_not_read_is_told_of_each_scorer() -> None:
+    found = build(table([[10, None], [None, 11]]), None, "", "exact_answer", "numeric_error")
+    assert found["without_value"] == {
+        "exact_answer": {"count": 0, "share": 0.0},
+        "numeric_error": {"count": 2, "share": 0.5},
+    }
+    [line] = [line for line in as_text(found).splitlines() if line.startswith("no value")]
+    assert line.split() == ["no", "value", "2", "50.0%", "of", "those", "generated,", "by", "numeric_error"]
+
+
 def test_maj_at_n_of_nothing_is_unknown() -> None:
     group = Group(Prompt("p0", []), [row(0, 0, None, 5.0, finish="failed")])
     assert majority_report(collect([group], 1, "numeric_error", "numeric_error"))["estimate"] is None

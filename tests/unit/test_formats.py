@@ -247,6 +247,7 @@ def judged(answer="Image 1 is better", images=None, **fields):
     ("talk", "words"),
     [
         (judged("Image 2 is better"), "the answer is B, where the preferred image, 1.png, was shown first"),
+        (judged("image 2  is better."), "the answer is B, where the preferred image, 1.png, was shown first"),
         (judged(images=SHOWN[::-1]), "the answer is A, where the preferred image, 1.png, was shown second"),
         (judged(preference="B"), "the data set's preference is B"),
         (judged(images=["1.png", "2.png"]), "the images"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from winnow import scoring
 from winnow.errors import UserError
 from winnow.scoring import Score
+from winnow.scoring.regex import HOPELESS
 
 
 def verdict(scorer, text, reference=None):
@@ -50,7 +51,10 @@ def test_choice_among_others():
     assert verdict(letters, "<answer>B, a fine one</answer>", "B") == (1.0, True)
     with pytest.raises(UserError, match="of one letter"):
         scoring.build("choice", {"choices": ["A", "B"]})
-    for options in ({"choices": ["a"]}, {"choices": "ab"}, {"choices": ["a", "A."]}, {"fallback": "first"}):
+    for options in (
+        {"choices": ["a"]}, {"choices": "ab"}, {"choices": [1, 2]}, {"choices": [True, False]},
+        {"choices": None}, {"choices": ["a", "A."]}, {"fallback": "first"},
+    ):  # fmt: skip
         with pytest.raises(UserError, match="scorer 'choice'"):
             scoring.build("choice", options)
 
@@ -126,6 +130,19 @@ def test_a_pattern_that_backtracks_for_ever_costs_one_text():
     assert slow.score("aab", None).passed
 
 
+def test_a_pattern_that_ends_on_no_text_is_given_up_soon():
+    slow = scoring.build("regex", {"pattern": r"(a|aa|b?)+$", "seconds": 0.001})
+    scores = [slow.score("a" * 60 + "!", None) for _ in range(HOPELESS - 1)]
+    assert all(score.value is None for score in scores)
+    with pytest.raises(
+        UserError, match=r"scorer 'regex', pattern: it did not end within 0\.001 s on any of the first 32"
+    ):
+        slow.score("a" * 60 + "!", None)
+    other = scoring.build("regex", {"pattern": r"(a|aa|b?)+$", "seconds": 0.001})
+    assert other.score("!", None).value == 1
+    assert all(other.score("a" * 60 + "!", None).value is None for _ in range(2 * HOPELESS))
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -146,6 +163,12 @@ def test_format(text, fault):
     assert fault in score.detail
     loose = scoring.build("format", {"strict": False}).score(f"well {text} then", None)
     assert loose.passed == (not fault or fault.startswith("text outside"))
+
+
+@pytest.mark.parametrize("tags", [[], ["a", "a"], "think", [1], None, {"think": 1}, ["<think>"]])
+def test_tags_that_are_none(tags):
+    with pytest.raises(UserError, match="tags"):
+        scoring.build("format", {"tags": tags})
 
 
 def test_a_tag_that_the_prompt_opened():
@@ -196,6 +219,14 @@ def test_combiners():
     ]
     assert failed[0].detail != failed[1].detail
     assert failed[0].answer_class == failed[1].answer_class == "a: ~a, b: ?"
+
+
+@pytest.mark.parametrize("scorers", [[], [1], None, "exact_answer", {"exact_answer": 1}])
+def test_parts_that_are_no_names(scorers):
+    with pytest.raises(UserError, match="scorers"):
+        scoring.build("all_of", {"scorers": scorers})
+    with pytest.raises(UserError, match="weights"):
+        scoring.build("weighted_sum", {"weights": {1: 0.5} if scorers else {}})
 
 
 def test_labels_and_parts():

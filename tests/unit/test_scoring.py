@@ -22,6 +22,9 @@ EXACT, ERROR = scoring.build("exact_answer"), scoring.build("numeric_error", {"t
         ("<think>x</think><answer>18</answer>", "18"),
         ("<answer> 18\n</answer> and more", "18"),
         ("<answer>1</answer> no: <answer>2</answer>", "2"),
+        ("<answer> \\boxed{18} </answer>", "18"),
+        ("<answer>so \\boxed{\\frac{1}{2}}.</answer>", "\\frac{1}{2}"),
+        ("<answer>\\boxed{18</answer>", "\\boxed{18"),
         ("<answer></answer>", ""),
         ("<answer>18", None),
         ("<answer>1</answer> no: <answer>2", None),
@@ -81,6 +84,8 @@ def test_decimals(whole, part):
     ("text", "same"),
     [
         (".5", "0.5"),
+        ("\u22123", "-3"),
+        ("-$1,000", "-1000"),
         ("-.50", "-0.5"),
         ("-0", "0"),
         ("-0.00", "0"),
@@ -99,7 +104,19 @@ def test_different_answers_stay_different(a, b):
     assert normalize(a) != normalize(b)
 
 
-@pytest.mark.parametrize("text", ["", "none", "3 of 4", "1.2.3", "1,23", "12-5"])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("\u22123.5", -3.5), ("about \u20137", -7), ("-$5", -5), ("-$1,200.50 a day", -1200.5), ("$3", 3),
+        ("1e-05", 1e-5), ("1.5E3", 1500), ("3em", 3), ("2e", 2), ("-2e+3 km", -2000),
+    ],
+)  # fmt: skip
+def test_the_ways_of_signs_and_exponents(text, number):
+    assert parse_number(text) == number
+    assert ERROR.score(f"<answer>{text}</answer>", str(number)).value == 0
+
+
+@pytest.mark.parametrize("text", ["", "none", "3 of 4", "3\u20135", "1e5m", "1.2.3", "1,23", "12-5"])
 def test_not_exactly_one_number(text):
     assert parse_number(text) is None
 
@@ -111,6 +128,8 @@ def test_exact_answer():
     assert EXACT.score("<answer>18</answer>", None) == Unreferenced(
         None, False, "the prompt has no reference"
     )
+    for blank in ("", " \n"):
+        assert EXACT.score("<answer></answer>", blank) == EXACT.score("<answer>18</answer>", None)
 
 
 @pytest.mark.parametrize(

@@ -266,3 +266,9 @@ def test_a_ledger_that_does_not_add_up_fails(count):
     ledger.enter([row(0), row(1)], [Decision(ACCEPTED, "correct")] * count, "exact_answer")
     with pytest.raises(UserError, match=f"{count} entries for 1 prompts × n = 2"):
         ledger.statistics()
+
+
+def test_a_scorer_that_scored_nothing_is_named_even_where_nothing_was_generated():
+    rows = [not_generated(0), not_generated(1)]
+    with pytest.raises(UserError, match=r"completion p/0: no score of 'math' \(it has exact_answer"):
+        Ledger(n=2).enter(rows, Rules(scorer="math").decide(rows), "math")

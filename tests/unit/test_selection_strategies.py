@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -351,6 +352,8 @@ def test_lengths_and_finish_reasons_come_before_the_strategy():
         ({"strategy": "top_k"}, "give top_k"),
         ({"top_k": 2}, "with the strategy correct"),
         ({"min_margin": -1.0}, "min_margin"),
+        ({"min_margin": math.nan}, "min_margin"),
+        ({"strategy": "min_error", "scorer": "numeric_error", "max_error": math.nan}, "max_error"),
         ({"voters": ("exact_answer",)}, "choose one of these"),
         ({"strategy": "best", "voters": ("exact_answer",) * 2}, "each voter once"),
         ({"strategy": "best", "voters": ("exact_anser",)}, "did you mean 'exact_answer'"),

@@ -19,7 +19,8 @@ def joined(messages: list[Message], files: ImageFiles, where: str) -> tuple[list
     A part of an image without a path or a data URL stands for the next of the row's own images.
 
     Raises:
-        UserError: a part of another kind, or an image that would have to be downloaded.
+        UserError: content that is neither text nor parts, a part of another kind, or an image that would have
+            to be downloaded.
     """
     images: list[str] = []
     told = []
@@ -27,6 +28,13 @@ def joined(messages: list[Message], files: ImageFiles, where: str) -> tuple[list
         content = message["content"]
         if isinstance(content, list):
             content = "".join(_text(part, files, images, where) for part in content)
+        if not isinstance(content, str):
+            raise UserError(
+                where,
+                f"a message of {message['role']!r} with the content {content!r:.60}",
+                "text, or a list of parts",
+                "mend the row, or write an adapter of your own",
+            )
         told.append({**message, "content": content})
     return told, images
 

@@ -75,12 +75,12 @@ def messages(response_field: str | None = None, image_root: str | None = None) -
                 "a conversation in OpenAI form",
                 "choose another adapter, or mend the row",
             )
-        asked, reference = before_the_answer(conversation, reference_of(row, response_field, where))
+        told, named = joined(conversation, files, where)
+        asked, reference = before_the_answer(told, reference_of(row, response_field, where))
         if not asked:
             raise UserError(
                 where, "'messages' with nothing but an answer", "a question before it", "mend the row"
             )
-        asked, named = joined(asked, files, where)
         images, metadata = images_of(row, files, where)
         if named and images:
             raise UserError(

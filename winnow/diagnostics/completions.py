@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ class Completions:
         majority: for each prompt, 1 if the answer that most of its completions state passed, else 0; NaN
             where nothing was generated.
         ties: prompts in which another answer is stated as often.
+        without_value: for each scorer, completions of which it has no value: parse failures, where it reads
+            an answer.
     """
 
     n: int
@@ -54,6 +57,7 @@ class Completions:
     reference: Floats
     majority: Floats
     ties: int
+    without_value: Mapping[str, int]
 
     @property
     def generated(self) -> int:
@@ -78,6 +82,7 @@ def collect(groups: Iterable[Group], n: int, scorer: str, error_scorer: str) -> 
     error, prediction, reference = array("d"), array("d"), array("d")
     majorities = array("d")
     with_error = ties = 0
+    without_value: Counter[str] = Counter()
     for index, group in enumerate(groups):
         reference.append(_reference(group.prompt))
         voted, tied = vote(group.completions, scorer)
@@ -90,6 +95,8 @@ def collect(groups: Iterable[Group], n: int, scorer: str, error_scorer: str) -> 
             tokens.append(row["completion_tokens"])
             cut.append(row["finish_reason"] == "length")
             passed.append(_verdict(row, scorer)["passed"])
+            for name, said in row["scores"].items():
+                without_value[name] += said["value"] is None
             found = row["scores"].get(error_scorer)
             with_error += found is not None
             value = None if found is None else found["value"]
@@ -118,6 +125,7 @@ def collect(groups: Iterable[Group], n: int, scorer: str, error_scorer: str) -> 
         reference=np.array(reference, np.float64),
         majority=np.array(majorities, np.float64),
         ties=ties,
+        without_value=without_value,
     )
 
 

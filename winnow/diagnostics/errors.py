@@ -16,7 +16,7 @@ from winnow.diagnostics.summaries import describe, number, share
 from winnow.intervals import accuracy
 
 EDGES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, math.inf)
-"""Bins [from, to) of the rollout error distribution (SYSTEMS, section A)."""
+"""Bins [from, to) of the rollout error distribution, the last of them without an upper end."""
 PERMUTATION_SEED = 0
 
 

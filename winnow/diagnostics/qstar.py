@@ -27,7 +27,7 @@ LEVELS = 201
 ALPHA_EDGES = np.concatenate(([0.0], np.arange(0.0125, 1.0, 0.025), [1.0]))
 """Bins centred on 0, 0.025, … 1: five levels each, and ½ lies on no edge."""
 WORTH_A_LOOK = (0.2, 0.8)
-"""α outside of this deserves a look (SYSTEMS, section C)."""
+"""α outside of this deserves a look."""
 
 
 def diagnostics_files(given: Sequence[str], num_shards: int, n: int, block_size: int) -> list[Path]:

@@ -8,6 +8,7 @@ from winnow.diagnostics.completions import Completions
 from winnow.diagnostics.errors import errors_report
 from winnow.diagnostics.lengths import lengths_report
 from winnow.diagnostics.pass_at_k import majority_report, pass_at_k_report, pass_rate_report
+from winnow.diagnostics.summaries import share
 
 
 def build(
@@ -25,6 +26,10 @@ def build(
         "pass_at_k": pass_at_k_report(completions),
         "majority": majority_report(completions),
         "pass_rate": pass_rate_report(completions),
+        "without_value": {
+            name: {"count": count, "share": share(count, completions.generated)}
+            for name, count in completions.without_value.items()
+        },
         "errors": errors_report(completions, error_scorer),
         "lengths": lengths_report(completions),
         "qstar": qstar,
@@ -44,6 +49,7 @@ def as_text(report: dict[str, Any]) -> str:
         f"prompts, all passed  {rate['prompts_all_passed']:>12,}",
         f"tokens, mean         {_figure(lengths['all']['mean']):>12}",
         f"cut at the limit     {lengths['cut']:>12,}   {_percent(lengths['cut_share'])} of those generated",
+        *_without_value(report["without_value"]),
         "",
         f"pass@k by {report['scorer']}   [{report['pass_at_k']['interval']}]",
     ]
@@ -55,6 +61,15 @@ def as_text(report: dict[str, Any]) -> str:
     lines += _majority(report["majority"])
     lines += [""] + (_errors(report["errors"]) if report["errors"] else ["no numeric errors"])
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _without_value(scorers: dict[str, Any]) -> list[str]:
+    """A line for each scorer that has no value of some completions; none where it has one of all."""
+    return [
+        f"no value             {row['count']:>12,}   {_percent(row['share'])} of those generated, by {name}"
+        for name, row in scorers.items()
+        if row["count"]
+    ]
 
 
 def _majority(majority: dict[str, Any]) -> list[str]:

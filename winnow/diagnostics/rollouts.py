@@ -1,4 +1,4 @@
-"""Rollouts prompt by prompt, in the format of the rollout error distribution (SYSTEMS, section A)."""
+"""Rollouts prompt by prompt, in the format of the rollout error distribution."""
 
 from __future__ import annotations
 

@@ -13,8 +13,11 @@ from winnow.errors import UserError
 from winnow.formats.format import Conversation, Origin, Takes
 from winnow.formats.sharegpt import messages_of, turns_of
 from winnow.formats.tags import tagged
+from winnow.scoring.answers import normalize
 
 FIRST, SECOND = "Image 1 is better", "Image 2 is better"
+SAID = {normalize(FIRST): "A", normalize(SECOND): "B"}
+"""What the answers mean, whatever their case; the scorer `choice` does not look at it either."""
 
 
 class LightRft:
@@ -134,7 +137,7 @@ def preference(conversation: Conversation) -> str | None:
             "make the prompts again with the data set that they belong to",
         )
     preferred = "A" if conversation.images == pair else "B"
-    said = {FIRST: "A", SECOND: "B"}.get(conversation.answer or "", preferred)
+    said = SAID.get(normalize(conversation.answer or ""), preferred)
     for what, told in (("answer", said), ("data set's preference", metadata.get("preference", preferred))):
         if told != preferred and pair[0] != pair[1]:
             raise UserError(

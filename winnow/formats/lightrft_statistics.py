@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from winnow.errors import UserError
@@ -17,7 +17,8 @@ class SampleStatistics:
     Attributes:
         total: completions.
         not_generated: of them, those that no model produced.
-        parse_failures: those that were generated, and in which the scorer found no answer.
+        parse_failures: those that were generated, and in which the scorer, or one that it combines, found no
+            answer.
         correct: those that passed.
     """
 
@@ -43,8 +44,14 @@ class SampleStatistics:
         )
 
 
-def count(sources: Iterable[Source], scorer: str) -> SampleStatistics:
+def count(sources: Iterable[Source], scorer: str, combined: Collection[str] = ()) -> SampleStatistics:
     """Count scored completions by what a scorer says of them.
+
+    Args:
+        sources: all of them.
+        scorer: whose verdict counts.
+        combined: the scorers that it combines. A combination may have a value where one of these has none:
+            what is not well-formed is not right, whether or not it can be read.
 
     Raises:
         UserError: a completion that it has not scored.
@@ -64,5 +71,6 @@ def count(sources: Iterable[Source], scorer: str) -> SampleStatistics:
         if row["finish_reason"] in NOT_GENERATED:
             counts.not_generated += 1
         else:
-            counts.parse_failures += score["value"] is None
+            said = [row["scores"].get(name) for name in (scorer, *combined)]
+            counts.parse_failures += any(each is not None and each["value"] is None for each in said)
     return counts

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from winnow.errors import UserError
 from winnow.formats.sources import Source
-from winnow.scoring import AnyScorer, Score, is_text_scorer
+from winnow.scoring import AnyScorer, Item, Score, is_text_scorer
 from winnow.scoring.registry import parts_first
+from winnow.scoring.score import Unreferenced
+from winnow.scoring.windows import takes_items
+
+
+def judged_again(
+    scorers: Mapping[str, AnyScorer], texts: Sequence[tuple[str, Source]]
+) -> list[dict[str, Score]]:
+    """What the scorers that take many completions at a time and cost little say of some texts, by name.
+
+    Where one gives up (its time is over) there is nothing: the record counts then.
+
+    Args:
+        scorers: by name; the others say nothing here.
+        texts: as they were read back, each with what it was made of.
+    """
+    found: list[dict[str, Score]] = [{} for _ in texts]
+    items = [Item(str(each.row["id"]), each.prompt, text, each.row) for text, each in texts]
+    for name, scorer in scorers.items():
+        if takes_items(scorer) and not scorer.costly and items:
+            for said, score in zip(found, scorer.score_items(items), strict=True):
+                if score.value is not None or isinstance(score, Unreferenced):
+                    said[name] = score
+    return found
 
 
 def rescored(
-    scorers: Mapping[str, AnyScorer], text: str, source: Source, deciding: str | None = None
+    scorers: Mapping[str, AnyScorer],
+    text: str,
+    source: Source,
+    deciding: str | None = None,
+    judged: Mapping[str, Score] | None = None,
 ) -> None:
     """Score a text again and compare.
 
-    Scorers of a text alone run again; combiners combine again, of the new scores where there are any and
-    else of the recorded ones. All others (a model, a judge, a vote over completions) would have to see more
-    than the row: their record has to be there, of the version that is configured. Of a format that lays the
+    Scorers of a text alone run again, and so do others that cost little (`judged_again`); combiners combine
+    again, of the new scores where there are any and else of the recorded ones. Of all others (a model, a
+    judge) the record has to be there, of the version that is configured. Of a format that lays the
     completion out anew, only a pass of what decided has to stay one: its length, say, is another.
 
     Args:
@@ -26,18 +53,22 @@ def rescored(
         text: the completion as it was read back.
         source: what it was made of.
         deciding: the scorer that selected it; None takes all of them for it.
+        judged: what `judged_again` has found.
 
     Raises:
         UserError: a scorer that never scored the completion, or now says otherwise.
     """
     said: dict[str, Score] = {}
     anew = text != source.conversation.completion
-    decided = _behind(deciding, scorers)
+    decided = deciding_scorers(deciding, scorers)
     for name in parts_first(scorers):
         scorer, recorded = scorers[name], source.row["scores"].get(name)
         if recorded is None:
             raise _unfit(f"it was never scored with {name}, which is to verify it")
-        said[name] = again = _again(scorer, text, source, said) or _recorded(name, scorer, recorded)
+        # What had no value has one perhaps when more time is left: that is no other verdict.
+        found = (judged or {}).get(name) if recorded["value"] is not None else None
+        found = found or _again(scorer, text, source, said)
+        said[name] = again = found or _recorded(name, scorer, recorded)
         if anew:
             same = again.passed or not recorded["passed"] or name not in decided
         else:
@@ -49,13 +80,13 @@ def rescored(
             )
 
 
-def _behind(deciding: str | None, scorers: Mapping[str, AnyScorer]) -> set[str]:
+def deciding_scorers(deciding: str | None, scorers: Mapping[str, AnyScorer]) -> set[str]:
     """The scorer that decided, and those that it combines; all of them where none is named."""
     if deciding is None or deciding not in scorers:
         return set(scorers)
     found = {deciding}
     for part in getattr(scorers[deciding], "parts", ()):
-        found |= _behind(part, scorers)
+        found |= deciding_scorers(part, scorers)
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ from winnow.errors import UserError
 from winnow.formats import files
 from winnow.formats.format import Answered, Conversation, Format, Pair, Unit, differing
 from winnow.formats.rendering import Rendering
-from winnow.formats.rescoring import rescored
+from winnow.formats.rescoring import judged_again, rescored
 from winnow.formats.sources import Source, grouped
 from winnow.images import located
 from winnow.manifest import file_hash
 from winnow.prompt_images import check_unchanged
 from winnow.records import NOT_GENERATED, Prompt
-from winnow.scoring import AnyScorer
+from winnow.scoring import AnyScorer, Score
 
 HASHES = "image_sha256"
 """A data set's own field: the SHA-256 of each image, in the order in which they are shown."""
+WINDOW = 256
+"""Rows that are verified at a time: scorers that take many completions take those of a window."""
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,22 @@ def verify(path: Path, fmt: Format, sources: Iterable[Source], checks: Checks) -
     """
     verified = Verified()
     back = files.rows(path)
-    for wanted, members in grouped(fmt.takes, sources):
-        row = members[0].row
-        where, found = next(back, (str(path), None))
-        if found is None:
-            raise _unfit(path, row, "its row does not read back: the file ends before it")
-        unit = files.unit_of(fmt, found, where)
-        difference = _difference(fmt, found, unit, wanted, where)
-        if difference:
-            raise _unfit(path, row, f"its row does not read back as what was selected: {difference}")
-        try:
-            _check(fmt, unit, members, checks)
-        except UserError as error:
-            raise error.at(f"{path}, completion {row['id']}") from error
-        verified.rows += 1
-        verified.images = verified.images or bool(members[0].prompt.images)
-        verified.split_off += any(each.row.get("reasoning") for each in members)
+    selected = grouped(fmt.takes, sources)
+    while window := [
+        (_read_back(path, fmt, wanted, members, back), members)
+        for wanted, members in islice(selected, WINDOW)
+    ]:
+        drawn = [each for unit, members in window for each in _drawn(fmt, unit, members)]
+        texts = [(conversation.completion, source) for conversation, source in drawn]
+        judged = iter(judged_again(checks.scorers, texts))
+        for unit, members in window:
+            try:
+                _check(fmt, unit, members, checks, judged)
+            except UserError as error:
+                raise error.at(f"{path}, completion {members[0].row['id']}") from error
+            verified.rows += 1
+            verified.images = verified.images or bool(members[0].prompt.images)
+            verified.split_off += any(each.row.get("reasoning") for each in members)
     if next(back, None) is not None:
         raise UserError(
             path,
@@ -88,6 +91,29 @@ def verify(path: Path, fmt: Format, sources: Iterable[Source], checks: Checks) -
             "report this",
         )
     return verified
+
+
+def _read_back(
+    path: Path, fmt: Format, wanted: Unit, members: list[Source], back: Iterator[tuple[str, dict[str, Any]]]
+) -> Unit:
+    """The next row of the file, which has to be what was selected."""
+    where, found = next(back, (str(path), None))
+    if found is None:
+        raise _unfit(path, members[0].row, "its row does not read back: the file ends before it")
+    unit = files.unit_of(fmt, found, where)
+    difference = _difference(fmt, found, unit, wanted, where)
+    if difference:
+        told = f"its row does not read back as what was selected: {difference}"
+        raise _unfit(path, members[0].row, told)
+    return unit
+
+
+def _drawn(fmt: Format, unit: Unit, members: list[Source]) -> Iterator[tuple[Conversation, Source]]:
+    """The completions of a row that a model produced, as they were read back."""
+    read = _completions(fmt, unit)
+    for conversation, source in zip(read, members, strict=bool(read)):
+        if source.row.get("finish_reason") not in NOT_GENERATED:
+            yield conversation, source
 
 
 def _difference(fmt: Format, row: Mapping[str, Any], found: Unit, wanted: Unit, where: str) -> str | None:
@@ -100,12 +126,11 @@ def _difference(fmt: Format, row: Mapping[str, Any], found: Unit, wanted: Unit, 
     return f"another {keys[0]!r}" if keys else None
 
 
-def _check(fmt: Format, unit: Unit, members: list[Source], checks: Checks) -> None:
-    read = _completions(fmt, unit)
-    for conversation, source in zip(read, members, strict=bool(read)):
-        if source.row.get("finish_reason") in NOT_GENERATED:
-            continue
-        rescored(checks.scorers, conversation.completion, source, checks.deciding)
+def _check(
+    fmt: Format, unit: Unit, members: list[Source], checks: Checks, judged: Iterator[Mapping[str, Score]]
+) -> None:
+    for conversation, source in _drawn(fmt, unit, members):
+        rescored(checks.scorers, conversation.completion, source, checks.deciding, next(judged))
         if checks.rendering is not None and fmt.takes != "all" and conversation.messages:
             checks.rendering.check(conversation)
     if checks.image_root is not None:

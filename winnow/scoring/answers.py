@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import re
 
-_NUMBER = re.compile(r"([-+]?)(\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))((?:\.\d+)?)")
+_DIGITS = r"(\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))((?:\.\d+)?)"
+_NUMBER = re.compile(rf"([-+]?){_DIGITS}")
+_STATED = re.compile(rf"([-+]?)\$?{_DIGITS}((?:[eE][-+]?\d+\b)?)")
+"""A number in a text: its sign may stand before a currency sign, and it may have an exponent."""
+MINUS = str.maketrans("\u2212\u2013", "--")
+"""The minus sign of typography, and the dash that is written for it, as Python reads a number's sign."""
 OPEN, CLOSE = "<answer>", "</answer>"
 
 
 def extract_answer(text: str) -> str | None:
     """The last stated answer: ``<answer>…</answer>``, else ``\\boxed{…}``, else ``#### …``; or None.
 
-    A tag that is opened and not closed states nothing: the completion was cut off.
+    Of a box within the tags it is what stands in the box: many prompts ask for both. A tag that is opened
+    and not closed states nothing: the completion was cut off.
     """
     start = text.rfind(OPEN)
     if start >= 0:
         end = text.find(CLOSE, start)
-        return text[start + len(OPEN) : end].strip() if end >= 0 else None
+        if end < 0:
+            return None
+        stated = text[start + len(OPEN) : end]
+        boxed = _last_boxed(stated)
+        return (stated if boxed is None else boxed).strip()
     boxed = _last_boxed(text)
     if boxed is not None:
         return boxed.strip()
@@ -63,7 +73,7 @@ def normalize(answer: str) -> str:
     if answer.isascii() and answer.isdigit():
         return answer.lstrip("0") or "0"
     folded = " ".join(answer.casefold().split()).rstrip(".")
-    match = _NUMBER.fullmatch(folded.replace("$", "").strip())
+    match = _NUMBER.fullmatch(folded.replace("$", "").translate(MINUS).strip())
     if match is None:
         return folded
     sign, whole, decimals = match.groups()
@@ -76,5 +86,5 @@ def parse_number(answer: str) -> float | None:
     """The number in an answer, or None unless there is exactly one."""
     if answer.isascii() and answer.isdigit():
         return float(answer)
-    found = list(_NUMBER.finditer(answer))
-    return float(found[0].group().replace(",", "")) if len(found) == 1 else None
+    found = list(_STATED.finditer(answer.translate(MINUS)))
+    return float(found[0].group().replace(",", "").replace("$", "")) if len(found) == 1 else None

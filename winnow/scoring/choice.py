@@ -31,8 +31,13 @@ class Choice:
     measures: ClassVar[Measure] = "verdict"
 
     def __init__(self, choices: Sequence[str] = BETTER, fallback: str = "last") -> None:
-        if isinstance(choices, str) or len({normalize(choice) for choice in choices} - {""}) < 2:
-            raise UserError("choices", f"{choices!r}", "at least two different texts", "correct the option")
+        if not _texts(choices) or len({normalize(choice) for choice in choices} - {""}) < 2:
+            raise UserError(
+                "choices",
+                f"{choices!r}",
+                "at least two different texts",
+                "correct the option; in YAML, numbers, yes and no are texts in quotes alone",
+            )
         if fallback not in ("last", "none"):
             raise UserError("fallback", f"{fallback!r}", "last or none", "correct the option")
         self._folded = all(len(normalize(choice)) > 1 for choice in choices)
@@ -87,6 +92,11 @@ class Choice:
                     folded = folded[:start] + "\0" * len(normal) + folded[end:]
                 start = folded.find(normal, end)
         return [choice for _, choice in sorted(found)]
+
+
+def _texts(choices: object) -> bool:
+    """Whether this is a list of texts."""
+    return isinstance(choices, list | tuple) and all(isinstance(each, str) for each in choices)
 
 
 def _longest_first(entry: tuple[str, str]) -> tuple[int, str]:

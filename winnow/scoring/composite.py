@@ -23,7 +23,8 @@ class WeightedSum:
     measures: ClassVar[Measure] = "reward"
 
     def __init__(self, weights: Mapping[str, float], at_least: float | None = None) -> None:
-        if not isinstance(weights, Mapping) or not weights or not all(map(_finite, weights.values())):
+        named = isinstance(weights, Mapping) and _names(list(weights))
+        if not named or not all(map(_finite, weights.values())):
             raise UserError("weights", f"{weights!r}", "a number for each scorer", "correct the option")
         if at_least is not None and not _finite(at_least):
             raise UserError("at_least", f"{at_least!r}", "a number", "correct the option")
@@ -60,7 +61,7 @@ class AllOf:
     measures: ClassVar[Measure] = "verdict"
 
     def __init__(self, scorers: Sequence[str]) -> None:
-        if isinstance(scorers, str) or not scorers:
+        if not _names(scorers):
             raise UserError("scorers", f"{scorers!r}", "a list of names", "correct the option")
         self.parts = list(scorers)
 
@@ -80,6 +81,11 @@ def _classes(failed: Mapping[str, Score]) -> str | None:
     if all(score.answer_class is None for score in failed.values()):
         return None
     return ", ".join(f"{name}: {score.answer_class or score.detail}" for name, score in failed.items())
+
+
+def _names(value: object) -> bool:
+    """Whether this is a list of texts, at least one."""
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(each, str) for each in value)
 
 
 def _finite(value: object) -> bool:

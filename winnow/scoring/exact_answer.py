@@ -27,7 +27,7 @@ class ExactAnswer:
     """
 
     name: ClassVar[str] = "exact_answer"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     measures: ClassVar[Measure] = "verdict"
 
     def __init__(self, last_line: bool = False) -> None:
@@ -37,7 +37,7 @@ class ExactAnswer:
 
     def score(self, text: str, reference: str | None) -> Score:
         """Compare the answer in `text` with the one in `reference`."""
-        if reference is None:
+        if reference is None or not reference.strip():
             return Unreferenced(None, False, "the prompt has no reference")
         answer = extract_answer(text)
         if answer is None and self._last_line:

@@ -27,7 +27,7 @@ class NumericError:
     """
 
     name: ClassVar[str] = "numeric_error"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     measures: ClassVar[Measure] = "error"
 
     def __init__(self, tolerance: float = 0.0, low: float | None = None, high: float | None = None) -> None:

@@ -106,6 +106,9 @@ class Notes(Protocol):
 class ItemScorer(Named, Protocol):
     """A scorer of many completions at a time, each with its prompt: in batches, in processes, by a server.
 
+    One that is not costly is asked again when training data is verified: what it says of an item must not
+    depend on the others.
+
     A costly one may have a method ``keep_in(notes: Notes)``, called before the first window: for work whose
     pieces cost so much that a window of them is too much to lose. It may have ``identity``, a text that
     stands for its options in the journal's header: those that decide no score are not in it.

@@ -26,7 +26,9 @@ class TagFormat:
     def __init__(
         self, tags: Sequence[str] = ("think", "answer"), strict: bool = True, opened: bool = False
     ) -> None:
-        if isinstance(tags, str) or not tags or len(set(tags)) < len(tags):
+        if not isinstance(tags, list | tuple) or not tags or not all(isinstance(tag, str) for tag in tags):
+            raise UserError("tags", f"{tags!r}", "a list of names", "correct the option")
+        if len(set(tags)) < len(tags):
             raise UserError("tags", f"{tags!r}", "a list of different names", "correct the option")
         for tag in tags:
             if not re.fullmatch(r"[\w-]+", tag):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.errors import UserError
+from winnow.selection.candidates import score_of
 from winnow.selection.decision import ACCEPTED, NOT_DRAWN, OVER_BUDGET, REFUSED, Decision
 
 
@@ -24,10 +25,14 @@ class Ledger:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def enter(self, completions: list[dict[str, Any]], decisions: list[Decision], scorer: str) -> None:
-        """Account for one prompt."""
+        """Account for one prompt.
+
+        Raises:
+            UserError: a completion that this scorer has not scored.
+        """
         self.prompts += 1
         self.completion_tokens += sum(row["completion_tokens"] for row in completions)
-        self.passed += sum(row["scores"][scorer]["passed"] for row in completions)
+        self.passed += sum(score_of(row, scorer)["passed"] for row in completions)
         self.prompts_accepted += any(d.outcome == ACCEPTED for d in decisions)
         self.eligible += sum(map(_eligible, decisions))
         self.examples += sum(d.outcome == ACCEPTED and d.role != REFUSED for d in decisions)

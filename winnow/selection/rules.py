@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,8 +89,10 @@ class Rules:
                 "how many to keep of each prompt, with the strategy top_k and with no other",
                 "give top_k, or choose the strategy top_k",
             )
-        if self.min_margin is not None and self.min_margin < 0:
+        if self.min_margin is not None and not self.min_margin >= 0:
             raise UserError("selection: min_margin", f"{self.min_margin}", "at least 0", "correct it")
+        if self.max_error is not None and math.isnan(self.max_error):
+            raise UserError("selection: max_error", f"{self.max_error}", "a number", "correct it")
         low, high = self.pass_rate
         if not 0.0 <= low <= high <= 1.0:
             raise UserError(

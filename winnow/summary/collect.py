@@ -31,7 +31,7 @@ def parse_arm(text: str) -> Arm:
 def summarize_arm(
     layout: Layout, arm: Arm, trained: bool, num_shards: int, block_size: int, measured: bool = True
 ) -> dict[str, Any]:
-    """One entry of summary.json's `arms` (DESIGN: Interfaces).
+    """One entry of summary.json's `arms` (docs/results.md).
 
     `accuracy_ci` is the 95 % interval of `accuracy_after`, of `accuracy_before` where the arm was
     not trained. `accepted` is what the rules of selection keep, `train_examples` the subset of it that
