@@ -47,7 +47,7 @@ def calculator(digits: int) -> Any:
     return made
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def coordinate(name: str, point: int) -> Fraction:
     """Of a symbol, at one of the fixed points: drawn by its name from 2³¹ rationals between 1/4 and 9/4.
 
