@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,11 @@ def test_raising_n_draws_only_the_missing_blocks(space: Workspace) -> None:
 
 
 def test_another_scorer_version_scores_again_and_draws_nothing_for_training(space: Workspace) -> None:
-    replace(
-        space.root / "winnow/scoring/exact_answer.py",
-        "version: ClassVar[int] = 2",
-        "version: ClassVar[int] = 3",
-    )
+    path = space.root / "winnow/scoring/exact_answer.py"
+    version = re.compile(r"(?<=version: ClassVar\[int\] = )\d+")
+    raised, count = version.subn(lambda found: str(int(found[0]) + 1), path.read_text())
+    assert count == 1
+    path.write_text(raised)
     jobs = space.plan().jobs
     assert jobs["score"] == 2 * 3
     assert jobs["select"] == 3

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import orjson
 
-from winnow.diagnostics.rollouts import made_of, write_results
+from winnow import scoring
+from winnow.diagnostics.rollouts import made_of, predicted, write_results
 from winnow.records import Prompt
 from winnow.selection.groups import Group
 
@@ -76,3 +77,15 @@ def test_what_an_object_was_made_of(tmp_path: Path) -> None:
 def test_no_prompts_are_an_empty_list(tmp_path: Path) -> None:
     write_results(tmp_path / "r.json", [], "numeric_error")
     assert orjson.loads((tmp_path / "r.json").read_bytes()) == []
+
+
+def test_a_prediction_stands_on_the_scale_of_its_error() -> None:
+    scorer = scoring.build("numeric_error")
+    for stated, reference, number in (
+        ("50%", "0.5", 0.5), ("50%", "0.45", 0.5), ("0.5", "45%", 50), ("50%", "45%", 50),
+        ("0.5", "0.45", 0.5), ("50%", "48", 50), ("50", "0.45", 50),
+    ):  # fmt: skip
+        error = scorer.score(f"<answer>{stated}</answer>", reference).value
+        assert predicted(stated, reference, error) == number
+        assert abs(number - float(reference.strip("%"))) == error
+    assert predicted("none", "3", None) is None

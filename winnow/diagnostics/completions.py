@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from winnow.diagnostics.majority import vote
+from winnow.diagnostics.rollouts import predicted
 from winnow.errors import UserError
 from winnow.records import NOT_GENERATED, Prompt
 from winnow.scoring.answers import extract_reference, parse_number
@@ -36,7 +37,7 @@ class Completions:
         cut: whether it was cut off at the longest length (finish reason `length`).
         error: the error scorer's value, NaN where it has none; None if nothing was scored by it.
         within: whether the error scorer passed it: its error is within the tolerance.
-        prediction: the number that the completion stated, NaN where unknown.
+        prediction: the number that the completion stated, on its reference's scale; NaN where unknown.
         reference: for each prompt, its reference as a number, NaN where it is none.
         majority: for each prompt, 1 if the answer that most of its completions state passed, else 0; NaN
             where nothing was generated.
@@ -102,7 +103,8 @@ def collect(groups: Iterable[Group], n: int, scorer: str, error_scorer: str) -> 
             value = None if found is None else found["value"]
             error.append(NAN if value is None else value)
             within.append(found is not None and found["passed"])
-            prediction.append(NAN if value is None else _number(found["detail"]))
+            stated = None if value is None else predicted(found["detail"], group.prompt.reference, value)
+            prediction.append(NAN if stated is None else stated)
     if not reference:
         raise UserError("--prompts", "no prompts", "at least one prompt", "check the shards")
     if with_error not in (0, len(prompt)):

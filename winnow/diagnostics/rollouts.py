@@ -37,7 +37,9 @@ def results(groups: Iterable[Group], scorer: str) -> Iterator[dict[str, Any]]:
             if best is None
             else {
                 "response": best["text"],
-                "pred_value": _read(best["scores"][scorer]["detail"]),
+                "pred_value": predicted(
+                    best["scores"][scorer]["detail"], group.prompt.reference, _error(best, scorer)
+                ),
                 "error": _error(best, scorer),
             },
             "all_errors": [_error(row, scorer) for row in valid],
@@ -79,6 +81,16 @@ def problem(metadata: dict[str, Any], messages: list[dict[str, Any]]) -> str:
     if isinstance(found, str):
         return found
     return next((str(each["content"]) for each in reversed(messages) if each["role"] == "user"), "")
+
+
+def predicted(answer: str, reference: str | None, error: float | None) -> float | None:
+    """The number in an answer, on the scale on which its error was measured: 50 % is 0.5 beside 0.45."""
+    number, told = _read(answer), extract_reference(reference or "")
+    expected = _read(told)
+    if number is None or expected is None or error is None or ("%" in answer) == ("%" in told):
+        return number
+    # Of equally good ones the first: the number as it stands.
+    return min((number, number / 100, number * 100), key=lambda each: abs(abs(each - expected) - error))
 
 
 def _error(row: dict[str, Any], scorer: str) -> float | None:
