@@ -84,7 +84,7 @@ def look(model: str, output: int | None = None, trust_remote_code: bool = False)
         return "it is looked at when it is loaded"
     shapes = {name: shape for file in files for name, shape in _shapes(file).items()}
     if HEADS.isdisjoint(part for name in shapes for part in name.split(".")):
-        raise headless(model, "the weights of any", "a sequence classifier")
+        raise headless(model, "score, classifier or the like", "a sequence classifier")
     outputs, labels = _labels(config)
     layer = next((name for name in OUTPUT_LAYERS if name in shapes), None)
     if layer and "quantization_config" not in config and shapes[layer][0] != outputs:
