@@ -106,10 +106,10 @@ def bonus_token_from_the_teacher(patch):
 
 def accepts_with_the_teacher(patch):
     def change(settle, log_t, drafts, log_draft, log_q, *rest):
-        at = acceptance._at
+        at = acceptance.at_tokens
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(
-                acceptance, "_at", lambda log_p, tokens: at(log_t if log_p is log_q else log_p, tokens)
+                acceptance, "at_tokens", lambda log_p, tokens: at(log_t if log_p is log_q else log_p, tokens)
             )
             return settle(drafts, log_draft, log_q, *rest)
 
@@ -139,13 +139,19 @@ def goes_on_after_a_rejection(patch):
 def end_ignored_inside_a_round(patch):
     take = Engine._take
 
-    def careless(self, sequence, tokens, metrics, lost):
+    def careless(self, sequence, found, slot):
+        tokens = found.tokens[slot]
         ends, last = self._eos, tokens[-1]
         self._eos = frozenset({last}) & ends if last not in tokens[:-1] else frozenset()
-        take(self, sequence, tokens, metrics, lost)
+        take(self, sequence, found, slot)
         self._eos = ends
 
     patch.setattr(Engine, "_take", careless)
+
+
+def log_probabilities_of_another_row(patch):
+    at = verification.at_tokens
+    patch.setattr(verification, "at_tokens", lambda log_q, tokens: at(log_q, tokens.roll(1, dims=0)))
 
 
 def the_other_models_positions(patch):
@@ -305,6 +311,7 @@ def deep_as_shallow(student, teacher):
         (goes_on_after_a_rejection, deep_as_shallow),
         (end_ignored_inside_a_round, counted),
         (end_ignored_inside_a_round, replayed),
+        (log_probabilities_of_another_row, replayed),
         (the_other_models_positions, replayed),
         (stale_cache_after_a_slot_is_reused, invariant),
         (rejected_drafts_stay_in_the_cache, counted),

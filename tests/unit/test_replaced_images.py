@@ -18,7 +18,7 @@ from winnow.adapters import adapter
 from winnow.formats import files
 from winnow.formats.sources import grouped, source
 from winnow.formats.verification import Checks, verify
-from winnow.generation import Block, completions, finish, generate
+from winnow.generation import Block, Terms, completions, finish, generate
 from winnow.images import ImageError
 from winnow.journal import Journal
 from winnow.prompt_images import ReplacedImage, images_of
@@ -108,7 +108,8 @@ def test_a_touched_file_is_the_same(root):
 def draw(output, block, sampler):
     with Journal(output, block.parameters()) as journal:
         # Every one may fail, and yet this ends the job.
-        generate(block, journal, lambda missing: completions(block, missing, sampler, 1, False, 1.0))
+        terms = Terms(1, max_failed_fraction=1.0)
+        generate(block, journal, lambda missing: completions(block, missing, sampler, terms))
         finish(block, journal, output, None)
     return list(jsonl.rows(output))
 
