@@ -27,7 +27,7 @@ from pathlib import Path
 from winnow.command_line import parser, positive_int, run
 from winnow.errors import UserError
 from winnow.publishing.contents import contents, refuse_token
-from winnow.publishing.image_files import FOLDER, Images, find_root, named_images, read_images
+from winnow.publishing.image_files import FOLDER, Images, find_prompts, find_root, named_images, read_images
 from winnow.publishing.preview import preview
 from winnow.publishing.push import Target, push
 from winnow.publishing.recipe import unrecorded
@@ -116,8 +116,8 @@ def images_of(found: RunFiles, arguments: argparse.Namespace) -> Images | None:
     named = named_images(found) if arguments.images else {}
     if not named:
         return None
-    prompts = sorted((arguments.results / "prompts" / "train").glob("*.jsonl"))
-    images = read_images(named, find_root(found, arguments.image_root), prompts)
+    root, prompts = find_root(found, arguments.image_root), find_prompts(found, arguments.results)
+    images = read_images(named, root, prompts)
     if images.compared < len(images.files):
         log.warning(
             "%d of %d images were not compared: the prompts' records have no digest of them",

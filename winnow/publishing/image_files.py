@@ -14,7 +14,7 @@ from winnow.prompt_images import ReplacedImage
 from winnow.publishing.published_file import PublishedFile
 from winnow.publishing.run_files import RunFiles
 from winnow.records import Prompt
-from winnow.shards import read_prompts
+from winnow.shards import read_prompts, shard_files
 
 FOLDER = "images"
 """Of the repository: the image root of its rows."""
@@ -73,6 +73,24 @@ def find_root(run: RunFiles, given: Path | None) -> Path:
     if not given.is_dir():
         raise UserError("--image_root", f"no folder {given}", "the folder of the images", "correct it")
     return given
+
+
+def find_prompts(run: RunFiles, results: Path) -> list[Path]:
+    """The prompt shards that the run's rows were made of; none where the run's folder has none any more.
+
+    A run whose number of shards was changed has those of both. Where no record tells which were read, it
+    was those that were written last.
+
+    Raises:
+        UserError: a shard that an export read is missing.
+    """
+    folder = results / "prompts" / "train"
+    exports = [arm.records["export"] for arm in run.arms if "export" in arm.records]
+    counts = {int(each) for record in exports if (each := record.first("num_shards"))}
+    there = sorted(folder.glob("*-of-*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    if not counts and there:
+        counts = {int(there[-1].stem.rpartition("-of-")[2])}
+    return [path for count in sorted(counts) for path in shard_files([str(folder)], count)]
 
 
 def read_images(named: Mapping[str, str], root: Path, prompts: Sequence[Path]) -> Images:
