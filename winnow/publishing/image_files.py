@@ -160,7 +160,7 @@ def check_limits(places: Iterable[str]) -> None:
             f"{len(files):,} images",
             f"at most {MOST_IN_A_COMMIT:,} in a commit, which is what the hub takes",
             "publish fewer arms, each to a repository of its own; or leave --images out, and upload the "
-            "image folder by itself (`hf upload` to a data set of its own)",
+            "image folder by itself (docs/publishing.md says how)",
         )
 
 
