@@ -29,9 +29,13 @@ from winnow.publishing.run_files import read_run
 
 POLICY, MIXED = Arm("460", "policy", 4), Arm("460", "kl_symmetry", 4)
 REPO = "someone/small"
-SHOWN = ["deep/b.png", "./a 1.png"]
+SHOWN = ["deep/b.png", "./ä #%41?.png"]
 """What row 1 shows: in this order, the second not in its shortest form."""
-PLACES = {"images/a 1.png": "a 1.png", "images/deep/b.png": "deep/b.png", "images/link.png": "a 1.png"}
+PLACES = {
+    "images/ä #%41?.png": "ä #%41?.png",
+    "images/deep/b.png": "deep/b.png",
+    "images/link.png": "ä #%41?.png",
+}
 ROOT = Path(__file__).parents[2]
 
 hub, program = test_publishing.hub, test_publishing.program
@@ -71,10 +75,10 @@ def run(tmp_path):
     """A run whose first row shows two images, the second one, the others none."""
     found = finished_run.FinishedRun(tmp_path)
     root = tmp_path / "pictures"
-    paint(root / "a 1.png", 1)
+    paint(root / "ä #%41?.png", 1)
     paint(root / "deep" / "b.png", 2)
     paint(root / "unnamed.png", 3)
-    (root / "link.png").symlink_to("a 1.png")
+    (root / "link.png").symlink_to("ä #%41?.png")
     found.add_arm(POLICY, images=shown)
     record(found, root)
     return found
@@ -94,7 +98,7 @@ def test_each_image_goes_once_in_the_one_commit(run, root, hub, program, caplog)
     assert {path: entry.content for path, entry in sent.items()} == {
         place: (root / name).read_bytes() for place, name in PLACES.items()
     }
-    assert hub.count("PUT", f"/lfs/{sha256(root / 'a 1.png')}") == 1, "one content, one upload"
+    assert hub.count("PUT", f"/lfs/{sha256(root / 'ä #%41?.png')}") == 1, "one content, one upload"
     size = sum(len(entry.content) for entry in sent.values())
     assert f"images: 3 files, {size:,} bytes, to images/: whoever may read the repository gets" in caplog.text
     # The rows are those of the export.
@@ -125,14 +129,14 @@ def test_a_dry_run_counts_them(run, root, program, capsys, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     program(run, "--images", "--dry_run")
     told = capsys.readouterr().out
-    size = {name: (root / name).stat().st_size for name in ("a 1.png", "deep/b.png")}
-    total = 2 * size["a 1.png"] + size["deep/b.png"]
+    size = {name: (root / name).stat().st_size for name in ("ä #%41?.png", "deep/b.png")}
+    total = 2 * size["ä #%41?.png"] + size["deep/b.png"]
     assert (
         f"images      3 files, {total:,} bytes, to images/:" in told and "publish only what you may" in told
     )
     lines = [line.split() for line in told.splitlines() if line.startswith("  images/")]
     assert lines == [
-        ["images/", f"{2 * size['a 1.png']:,}", "2", "images"],
+        ["images/", f"{2 * size['ä #%41?.png']:,}", "2", "images"],
         ["images/deep/", f"{size['deep/b.png']:,}", "1", "images"],
     ]
     files = int(re.search(r"^files +(\d+)", told, re.M)[1])
@@ -141,7 +145,7 @@ def test_a_dry_run_counts_them(run, root, program, capsys, monkeypatch):
 
 def test_killed_between_images_and_run_again(run, root, hub, monkeypatch):
     monkeypatch.undo()
-    late, arrived = sha256(root / "deep" / "b.png"), sha256(root / "a 1.png")
+    late, arrived = sha256(root / "deep" / "b.png"), sha256(root / "ä #%41?.png")
     hub.held = {late}
     process = test_publishing.start(run, hub, "--images")
     deadline = time.monotonic() + 30
@@ -161,7 +165,7 @@ def test_killed_between_images_and_run_again(run, root, hub, monkeypatch):
 
 
 def test_a_failure_half_way_and_run_again(run, root, hub, program):
-    arrived = sha256(root / "a 1.png")
+    arrived = sha256(root / "ä #%41?.png")
     hub.script = lambda method, path, before: 500 if path.endswith(sha256(root / "deep" / "b.png")) else None
     with pytest.raises(UserError, match="it answers 500"):
         program(run, "--images")
@@ -174,7 +178,7 @@ def test_a_failure_half_way_and_run_again(run, root, hub, program):
 def test_an_image_that_changes_on_the_way(run, root, hub, program):
     def touched(method, request, before):
         if method == "PUT" and request.endswith(sha256(root / "deep" / "b.png")):
-            os.utime(root / "a 1.png", (1, 1))
+            os.utime(root / "ä #%41?.png", (1, 1))
 
     hub.script = touched
     with pytest.raises(UserError, match="it has changed while it was being published"):
@@ -220,7 +224,18 @@ def test_a_folder_that_leads_out(run, root, hub, program):
 
 @pytest.mark.parametrize(
     "path",
-    ["/a.png", "deep/../a.png", "../a.png", "a\nb.png", "a\\b.png", "", ".", ".git/a.png", "x/.cache/a"],
+    [
+        "/a.png",
+        "deep/../a.png",
+        "../a.png",
+        "a\nb.png",
+        "a\\b.png",
+        "",
+        ".",
+        "a.png/",
+        ".git/a.png",
+        "x/.cache/a",
+    ],
 )
 def test_paths_that_no_row_of_a_repository_should_have(tmp_path, path):
     with pytest.raises(UserError, match="a path below the image root as a repository has it") as error:
@@ -246,7 +261,7 @@ def test_private_unless_public_is_said(run, hub, program):
 def test_an_update_removes_images_that_rows_no_longer_name(run, hub, program):
     program(run, "--images")
     run.add_arm(POLICY, images=lambda number: ["link.png"])
-    with pytest.raises(UserError, match=r"images/a 1\.png, images/deep/b\.png not of this push"):
+    with pytest.raises(UserError, match=r"images/deep/b\.png, images/ä #%41\?\.png not of this push"):
         program(run, "--images")
     program(run, "--images", "--update")
     assert [path for path in hub.head(REPO).files if path.startswith("images/")] == ["images/link.png"]
@@ -333,8 +348,8 @@ def test_the_cards_code_shows_the_images_of_a_row_in_its_order(run, root, hub, p
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    pixels = {file: Image.open(root / file).tobytes().hex() for file in ("a 1.png", "deep/b.png")}
-    rows = [["deep/b.png", "a 1.png"], ["a 1.png"], [], [], [], []]
+    pixels = {file: Image.open(root / file).tobytes().hex() for file in ("ä #%41?.png", "deep/b.png")}
+    rows = [["deep/b.png", "ä #%41?.png"], ["ä #%41?.png"], [], [], [], []]
     assert eval(done.stdout.splitlines()[-1]) == [[[(24, 24), pixels[file]] for file in row] for row in rows]
 
 

@@ -124,7 +124,13 @@ def _place(path: str, row: str) -> str:
     """
     parts = PurePosixPath(path).parts if isinstance(path, str) else ()
     odd = isinstance(path, str) and ("\\" in path or not path.isprintable())
-    if not parts or odd or path.startswith("/") or {"..", ".git", ".cache"} & set(parts):
+    if (
+        not parts
+        or odd
+        or path.startswith("/")
+        or path.endswith("/")
+        or {"..", ".git", ".cache"} & set(parts)
+    ):
         raise UserError(
             row,
             f"the image {path!r}",

@@ -34,7 +34,10 @@ def preview(target: Target, files: Sequence[PublishedFile], endpoint: str, image
         f"images      {images}",
         "",
         *(f"  {file.path:<{width}} {file.size:>14,}  {file.sha256}" for file in told),
-        *(f"  {name:<{width}} {sum(sizes):>14,}  {len(sizes):,} images" for name, sizes in folders.items()),
+        *(
+            f"  {name:<{width}} {sum(sizes):>14,}  {len(sizes):,} images"
+            for name, sizes in sorted(folders.items())
+        ),
     ]
     text = next(file.source for file in files if file.path == CARD)
     assert isinstance(text, bytes)
