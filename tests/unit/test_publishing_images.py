@@ -361,3 +361,9 @@ def test_the_cards_code_for_pairs_of_images():
     for preference in "AB":
         row = {"path1": "x", "path2": "y", "preference": preference, "generated_text": ""}
         assert eval(PATHS["lightrft_samples"], {"row": row}) == LightRftSamples().from_row(row).images
+
+
+def test_the_first_row_that_names_an_image_is_told(run):
+    run.add_arm(POLICY, images=lambda number: ["link.png"] if number else None)
+    ((path, row),) = named_images(read_run(run.results, (POLICY,), ())).items()
+    assert path == "link.png" and row.endswith("messages.jsonl, row 2")
