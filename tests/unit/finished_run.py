@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import orjson
 from winnow import formats, jsonl
 from winnow.arms import Arm
 from winnow.formats import files
-from winnow.formats.format import Conversation
+from winnow.formats.format import Answered, Conversation
 from winnow.publishing.job_records import record_name
 from winnow.publishing.published_file import PublishedFile
 from winnow.selection.ledger import Ledger
@@ -46,7 +47,14 @@ class FinishedRun:
         source = "--dataset=/home/me/train.jsonl --prompt_template='{{ problem }} | <b>?'"
         self.record(shard, "prompts", "prompts.py", source, {"/home/me/train.jsonl": "d" * 64})
 
-    def add_arm(self, arm: Arm, prompts: int = 12, text: str = "The sum is <answer>") -> Path:
+    def add_arm(
+        self,
+        arm: Arm,
+        prompts: int = 12,
+        text: str = "The sum is <answer>",
+        images: Callable[[int], list[str] | None] = lambda number: None,
+        names: Sequence[str] = FORMATS,
+    ) -> Path:
         """An arm whose even prompts have one accepted completion; returns its training data's folder."""
         selected = self.results / "selected" / arm.path
         ledger = Ledger(arm.n)
@@ -72,16 +80,17 @@ class FinishedRun:
                     if decision.outcome == "accepted":
                         accepted.append(each)
                         asked = [{"role": "user", "content": f"What is {number}?"}]
-                        conversations.append(Conversation(asked, each["text"]))
+                        conversations.append(Conversation(asked, each["text"], images(number)))
         with jsonl.writer(selected / "accepted.jsonl") as write:
             for each in accepted:
                 write(each)
         jsonl.write_json(selected / "statistics.json", {**ledger.statistics(), "num_examples_asked": None})
         folder = self.results / "training_data" / arm.path
-        for name in FORMATS:
+        for name in names:
             fmt = formats.find(name)
-            files.write(folder / fmt.filename, fmt, conversations)
-            export = f"--formats {' '.join(FORMATS)} --scorers 'exact_answer={{}}'"
+            answered = [Answered(c.messages, [c.completion], c.images) for c in conversations]
+            files.write(folder / fmt.filename, fmt, answered if fmt.takes == "prompts" else conversations)
+            export = f"--formats {' '.join(names)} --scorers 'exact_answer={{}}'"
             checksum = PublishedFile.of_file("", selected / "accepted.jsonl").sha256
             made_of = {self.named(selected / "accepted.jsonl"): checksum}
             self.record(folder / fmt.filename, "export", "export.py", export, made_of)

@@ -163,7 +163,9 @@ def test_images_are_told(run):
     path = run.results / "training_data/step-460/policy/n-4/messages.jsonl"
     rows = [{**orjson.loads(line), "images": ["0.png"]} for line in path.read_bytes().splitlines()]
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    assert "images themselves are not in this repository" in read_card(published(run))[1]
+    text = read_card(published(run))[1]
+    assert "The rows name 1 images. The images themselves were not published with them" in text
+    assert cells(text, "Images") == ["configuration", "rows with images", "messages", "6"]
 
 
 def test_options_without_secrets_and_folders(run):

@@ -29,11 +29,13 @@ class FormatFile:
         name: of its configuration within the arm: the format's, or of a user's own its file's without ending.
         file: its content.
         rows: how many it has.
+        showing: how many of them name images.
     """
 
     name: str
     file: PublishedFile
     rows: int
+    showing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class ArmFiles:
         statistics: the same as a file.
         formats: its training data.
         models, teachers: the hashes of the models that its accepted completions name, sorted.
-        images: whether rows name images.
+        images: the images that rows name → the first row that does, as messages tell it.
         records: stage → the job that made the arm's files, where Snakemake kept a record of it.
     """
 
@@ -56,7 +58,7 @@ class ArmFiles:
     formats: tuple[FormatFile, ...]
     models: tuple[str, ...]
     teachers: tuple[str, ...]
-    images: bool
+    images: Mapping[str, str]
     records: Mapping[str, JobRecord]
 
     @property
@@ -89,15 +91,16 @@ def read_arm(layout: Layout, arm: Arm, names: Sequence[str], records: JobRecords
     folder = Path(layout.training_data(arm, ""))
     wanted = _formats(folder, names, found.get("export"))
     kept = []
-    images = False
+    images: dict[str, str] = {}
     for fmt in wanted:
         path = folder / fmt.filename
         _check_whole(path, records)
         _check_source(path, accepted, records)
         rows = verify(path, fmt, accepted, counts, totals["completions"])
-        images = images or rows.images
+        images = {**rows.images, **images}
         file = PublishedFile.of_file(f"training_data/{arm.path}/{fmt.filename}", path)
-        kept.append(FormatFile(getattr(fmt, "name", Path(fmt.filename).stem), file, rows.count))
+        name = getattr(fmt, "name", Path(fmt.filename).stem)
+        kept.append(FormatFile(name, file, rows.count, rows.showing))
     return ArmFiles(
         arm,
         totals,

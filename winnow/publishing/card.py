@@ -8,6 +8,8 @@ from typing import Any
 from winnow.publishing import recipe
 from winnow.publishing.arm_files import ArmFiles
 from winnow.publishing.front_matter import as_yaml, configurations, front_matter
+from winnow.publishing.image_files import Images
+from winnow.publishing.image_section import images_shown
 from winnow.publishing.markup import fenced, plain, table
 from winnow.publishing.run_files import RunFiles, public_name
 
@@ -17,7 +19,9 @@ UNKNOWN = (
 )
 
 
-def card(run: RunFiles, repo_id: str, revision: str, license_name: str | None) -> str:
+def card(
+    run: RunFiles, repo_id: str, revision: str, license_name: str | None, images: Images | None = None
+) -> str:
     """README.md. The same run gives the same card: it bears no date.
 
     Args:
@@ -25,6 +29,7 @@ def card(run: RunFiles, repo_id: str, revision: str, license_name: str | None) -
         repo_id: where it goes, for the command that loads it.
         revision: its branch.
         license_name: as the hub knows it; None says that none was named.
+        images: those that go along; None where they stay.
     """
     sections = [
         f"# {plain(run.name)}",
@@ -35,6 +40,7 @@ def card(run: RunFiles, repo_id: str, revision: str, license_name: str | None) -
         *_arms(run),
         "## Files",
         *_files(run),
+        *images_shown(run, images, repo_id, revision),
         "## What became of every completion",
         *_ledger(run),
         "## Source",
@@ -116,11 +122,6 @@ def _files(run: RunFiles) -> Iterator[str]:
         "its format. `selected/` has the statistics of each arm, `winnow.json` the facts of this card for a "
         "program."
     )
-    if any(arm.images for arm in run.arms):
-        yield (
-            "Rows name images by paths below the run's image folder, in the order in which they were shown. "
-            "The images themselves are not in this repository."
-        )
 
 
 def _ledger(run: RunFiles) -> Iterator[str]:

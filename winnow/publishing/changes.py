@@ -11,6 +11,9 @@ from winnow.publishing.published_file import PublishedFile
 OWNED = ("training_data/", "selected/")
 """Folders of a repository whose files are all of one push."""
 
+IMAGES = "images/"
+"""Likewise, but only of a push that brings images: another leaves the folder as it is."""
+
 IGNORED = {".gitattributes"}
 """What the hub puts into a new repository."""
 
@@ -30,7 +33,7 @@ class Changes:
     Attributes:
         new: files that the repository lacks.
         changed: files that it has with other content.
-        stale: paths in `OWNED` that this push does not have.
+        stale: paths in folders of one push that this push does not have.
         other: paths that are none of a push's.
     """
 
@@ -54,12 +57,13 @@ def compare(files: Iterable[PublishedFile], remote: Mapping[str, RemoteFile]) ->
     """Compare by content: large files by SHA-256, small ones by the hash that git gives them."""
     files = list(files)
     own = {file.path for file in files}
+    owned = (*OWNED, IMAGES) if any(path.startswith(IMAGES) for path in own) else OWNED
     others = sorted(remote.keys() - own - IGNORED)
     return Changes(
         new=tuple(file for file in files if file.path not in remote),
         changed=tuple(f for f in files if f.path in remote and not _same(f, remote[f.path])),
-        stale=tuple(path for path in others if path.startswith(OWNED)),
-        other=tuple(path for path in others if not path.startswith(OWNED)),
+        stale=tuple(path for path in others if path.startswith(owned)),
+        other=tuple(path for path in others if not path.startswith(owned)),
     )
 
 
@@ -88,7 +92,7 @@ def check_allowed(changes: Changes, repo_id: str, update: bool) -> None:
         f"the repository is in use: {told}",
         "an empty repository, or one that has just this",
         "choose another --repo_id; or add --update to replace README.md and winnow.json, and to make "
-        "training_data/ and selected/ what this run has (all else stays)",
+        "training_data/ and selected/ (with --images, images/ too) what this run has (all else stays)",
     )
 
 

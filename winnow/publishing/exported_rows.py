@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,17 @@ PARQUET = ".parquet"
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How many rows a file has, and whether any names images."""
+    """What a file has.
+
+    Attributes:
+        count: rows.
+        showing: rows that name images.
+        images: the images that they name → the first row that does, as messages tell it.
+    """
 
     count: int
-    images: bool
+    showing: int
+    images: Mapping[str, str]
 
 
 def verify(path: Path, fmt: Format, accepted: Path, found: Accepted, completions: int) -> Rows:
@@ -45,10 +52,14 @@ def verify(path: Path, fmt: Format, accepted: Path, found: Accepted, completions
         _check_end(path)
     compared = takes != "all" and path.suffix != PARQUET and holds_completions(fmt)
     selected = texts(accepted, takes) if compared else iter(())
-    rows, images = 0, False
+    rows = showing = 0
+    images: dict[str, str] = {}
     for unit in _units(path, fmt):
         rows += 1
-        images = images or _has_images(unit)
+        named = _images_of(unit)
+        showing += bool(named)
+        for each in named:
+            images.setdefault(each, f"{path}, row {rows}")
         wanted = next(selected, None)
         if wanted is not None and _texts_of(unit) != wanted[1]:
             raise UserError(
@@ -59,7 +70,7 @@ def verify(path: Path, fmt: Format, accepted: Path, found: Accepted, completions
             )
     if rows != expected:
         raise UserError(path, f"{rows} rows", f"{expected}, as many as {accepted} makes", MEND)
-    return Rows(rows, images)
+    return Rows(rows, showing, images)
 
 
 def holds_completions(fmt: Format) -> bool:
@@ -75,8 +86,8 @@ def _texts_of(unit: Any) -> list[str]:
     return list(unit.completions) if hasattr(unit, "completions") else [unit.completion]
 
 
-def _has_images(unit: Any) -> bool:
-    return bool(getattr(getattr(unit, "chosen", unit), "images", None))
+def _images_of(unit: Any) -> list[str]:
+    return list(getattr(getattr(unit, "chosen", unit), "images", None) or ())
 
 
 def _check_end(path: Path) -> None:
@@ -106,7 +117,7 @@ def _units(path: Path, fmt: Format) -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _TableRow:
-    images: bool
+    images: list[str]
 
 
 def _table(path: Path) -> Iterator[_TableRow]:
@@ -119,4 +130,5 @@ def _table(path: Path) -> Iterator[_TableRow]:
     # The column is always there.
     for batch in table.iter_batches(columns=["images"]):
         for images in batch.column(0).to_pylist():
-            yield _TableRow(bool(images))
+            # {"image": path} as verl has them, or the paths alone in a user's own table.
+            yield _TableRow([each["image"] if isinstance(each, dict) else each for each in images or ()])

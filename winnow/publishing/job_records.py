@@ -28,12 +28,14 @@ class JobRecord:
         program: the name of its program, such as ``select.py``.
         options: the program's flags without their dashes → their values; a switch has none.
         checksums: SHA-256 of the inputs, by path; Snakemake leaves large ones out.
+        folder: where the program ran: relative paths of its flags start there.
     """
 
     rule: str
     program: str
     options: Mapping[str, tuple[str, ...]]
     checksums: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = Path()
 
     def first(self, name: str) -> str | None:
         """The first value of a flag, or None."""
@@ -73,7 +75,7 @@ class JobRecords:
 
     def of(self, path: Path) -> JobRecord | None:
         """The record of the job that made a file; None where none was kept."""
-        for place in self._places("metadata", path):
+        for home, place in self._places("metadata", path):
             try:
                 content = orjson.loads(place.read_bytes())
             except (OSError, orjson.JSONDecodeError):
@@ -84,17 +86,18 @@ class JobRecords:
                 for name, value in (content.get("input_checksums") or {}).items()
                 if isinstance(value, str) and value.startswith("sha256:")
             }
-            return JobRecord(content.get("rule") or "", program, options, checksums)
+            return JobRecord(content.get("rule") or "", program, options, checksums, home)
         return None
 
     def interrupted(self, path: Path) -> bool:
         """Whether the job that writes a file runs now, or was killed while it did."""
-        return any(place.exists() for place in self._places("incomplete", path))
+        return any(place.exists() for _, place in self._places("incomplete", path))
 
-    def _places(self, kind: str, path: Path) -> Iterator[Path]:
-        """Where the record may lie: paths stand in the DAG relative to the working directory, or absolute.
+    def _places(self, kind: str, path: Path) -> Iterator[tuple[Path, Path]]:
+        """Working directories, and where the record may lie in each.
 
-        A link on the way gives a path two names.
+        Paths stand in the DAG relative to the working directory, or absolute; a link on the way gives a path
+        two names.
         """
         below = os.path.relpath(path.resolve(), self._results.resolve())
         absolute = [os.path.normpath(path.absolute()), str(path.resolve())]
@@ -104,7 +107,7 @@ class JobRecords:
                 os.path.relpath(absolute[1], home.folder.resolve()),
             ]
             for name in dict.fromkeys([f"{home.results}/{below}", *near, *absolute]):
-                yield home.folder / ".snakemake" / kind / record_name(name)
+                yield home.folder, home.folder / ".snakemake" / kind / record_name(name)
 
 
 def record_name(path: str, longest: int = 255) -> Path:

@@ -124,7 +124,9 @@ def _commit(api: Any, target: Target, changes: Changes, parent: str) -> Pushed:
     sent = sum(file.size for file in changes.added)
     log.info("%d files, %s bytes, that %s lacks", len(additions), f"{sent:,}", target.repo_id)
     common = {"repo_id": target.repo_id, "repo_type": KIND, "revision": target.revision}
-    api.preupload_lfs_files(additions=additions, free_memory=False, **common)
+    # Of one content under two names the library would send both at once; the commit finds the second there.
+    contents = {file.sha256: each for file, each in zip(changes.added, additions, strict=True)}
+    api.preupload_lfs_files(additions=list(contents.values()), free_memory=False, **common)
     for file in changes.added:
         file.check_unchanged()
     deletions = [CommitOperationDelete(path_in_repo=path) for path in changes.stale]
