@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.errors import UserError
+from winnow.records import is_reference
 from winnow.scoring import measure
 
 
@@ -24,8 +25,8 @@ class Candidate:
 
     @property
     def sample(self) -> int:
-        """Which of the prompt's samples it is."""
-        return int(self.row["sample"])
+        """Which of the prompt's samples it is; a reference comes behind them all."""
+        return self.index if is_reference(self.row) else int(self.row["sample"])
 
     @property
     def text(self) -> str:
