@@ -12,7 +12,7 @@ from scored_rows import score
 
 from winnow.errors import UserError
 from winnow.records import Prompt
-from winnow.selection.contamination import Decontamination, TestSet
+from winnow.selection.contamination import Decontamination, read_test_set
 from winnow.selection.decision import ACCEPTED, NOT_DRAWN, REFUSED, REJECTED
 from winnow.selection.examples import within_budget
 from winnow.selection.filters import Filters
@@ -163,7 +163,7 @@ def test_the_prompts_filters_look_at_what_was_drawn_and_take_the_reference_with_
     assert reasons(half, pass_rate=(0.6, 1.0)) == ["prompt's pass rate outside the band"] * 3
 
 
-def test_it_has_no_finish_reason_and_no_hint_to_leak_but_may_stand_in_a_test_set():
+def test_it_has_no_finish_reason_and_no_hint_to_leak():
     found = group([1.0, 2.0], 3.0)
     assert reasons(found, filters=Filters(finish_reasons=("length",)))[2] == "best"
     text = " ".join(f"word{i}" for i in range(20))
@@ -296,11 +296,12 @@ def test_both_ledgers_add_up_and_the_reference_is_in_no_count_of_completions(ord
     assert all(f"{reason} " in text for reason in apart["outcomes"])
 
 
-def test_a_reference_in_a_test_set_goes():
+def test_a_reference_in_a_test_set_goes(tmp_path):
     words = " ".join(f"word{i}" for i in range(20))
-    sets = [TestSet.of("quiz", [("quiz.txt, line 1", words)], 13)] if hasattr(TestSet, "of") else []
-    if not sets:
-        pytest.skip("made by files alone")
-    selector = Selector(rules(), tests=Decontamination(sets, 13))
-    ((_, decisions),) = selector.decided(with_references([group([1.0], 2.0, text=words)]))
+    (tmp_path / "quiz.txt").write_text(f"{words}\n")
+    tests = Decontamination([read_test_set("quiz", [tmp_path / "quiz.txt"], 13)], 13)
+    ((_, decisions),) = Selector(rules(), tests=tests).decided(
+        with_references([group([1.0], 2.0, text=words)])
+    )
+    assert [decision.outcome for decision in decisions] == [ACCEPTED, REJECTED]
     assert decisions[1].reason.startswith("completion shares")
