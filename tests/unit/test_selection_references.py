@@ -71,6 +71,14 @@ def test_the_row_of_a_reference_says_that_nobody_drew_it():
     assert len(found.completions) == 2
 
 
+def test_blocks_that_scored_it_apart_do_not_contradict_each_other():
+    found = group([1.0, 2.0], 3.0)
+    found.completions[1]["reference_scores"] = {A: 3.01, B: 2.99}
+    (kept,) = with_references([found])
+    assert all(row["reference_scores"] == {A: 3.0, B: 3.0} for row in kept.candidates)
+    assert found.completions[1]["reference_scores"] == {A: 3.01, B: 2.99}, "the scored row is as it was"
+
+
 @pytest.mark.parametrize(
     ("strategy", "reference", "kept"),
     [

@@ -68,7 +68,21 @@ def with_references(groups: Iterable[Group]) -> Iterator[Group]:
         UserError: completions that were scored without their references.
     """
     for group in groups:
-        yield replace(group, reference=_candidate(group))
+        reference = _candidate(group)
+        yield (
+            group
+            if reference is None
+            else replace(
+                group,
+                completions=[_with_scores(row, reference["reference_scores"]) for row in group.completions],
+                reference=reference,
+            )
+        )
+
+
+def _with_scores(row: dict[str, Any], scores: dict[str, float | None]) -> dict[str, Any]:
+    """A completion with the reference's scores that decide: another block's can differ in their digits."""
+    return row | {"reference_scores": scores} if "reference_scores" in row else row
 
 
 def _candidate(group: Group) -> dict[str, Any] | None:
