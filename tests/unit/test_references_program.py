@@ -164,6 +164,13 @@ def test_a_random_subset_counts_examples_with_references(run):
     assert statistics["eligible"] + statistics["references"]["eligible"] == 10
 
 
+def test_where_nothing_is_kept_references_are_told_apart(run, caplog):
+    kept, _, statistics = select(run, *PAIRS, INCLUDE, "--min_margin", "99")
+    assert (kept, statistics["examples"]) == ([], 0)
+    told = {" ".join(line.split()) for line in caplog.text.splitlines()}
+    assert {"no pair: margin below 99 10", "no pair: margin below 99 (references) 3"} <= told
+
+
 def test_a_reference_alone_is_kept_and_exported(run, caplog):
     write_prompt = list(jsonl.rows(run / "prompts/train/00000-of-00001.jsonl"))[:1]
     write(run / "prompts/train/00000-of-00001.jsonl", write_prompt)

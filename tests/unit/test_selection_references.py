@@ -304,6 +304,15 @@ def test_both_ledgers_add_up_and_the_reference_is_in_no_count_of_completions(ord
     assert all(f"{reason} " in text for reason in apart["outcomes"])
 
 
+@given(orders, st.lists(both, min_size=N, max_size=N), both, st.randoms(use_true_random=False))
+def test_the_order_of_the_candidates_decides_nothing(order, drawn, reference, shuffle):
+    (found,) = with_references([group(drawn, reference)])
+    rows = list(found.candidates)
+    before = dict(zip((row["id"] for row in rows), rules(**order).decide(rows), strict=True))
+    shuffle.shuffle(rows)
+    assert dict(zip((row["id"] for row in rows), rules(**order).decide(rows), strict=True)) == before
+
+
 def test_a_reference_in_a_test_set_goes(tmp_path):
     words = " ".join(f"word{i}" for i in range(20))
     (tmp_path / "quiz.txt").write_text(f"{words}\n")
