@@ -171,6 +171,8 @@ def selection_flags():
             for key in lists
         ]
         + ["--skip_identical"] * selection["skip_identical"]
+        + ["--include_reference_completion_for_rejection_sampling"]
+        * selection["include_reference"]
         + ([] if selection["deduplicate"] else ["--keep_duplicates"])
     )
 

@@ -2,8 +2,9 @@
 """Select the completions that become training data, and account for every other one.
 
 Writes into --output_dir
-    accepted.jsonl     the completions that are kept, with their scores; both members of a pair
-    ledger.jsonl       every prompt × sample with its one outcome and reason
+    accepted.jsonl     the completions that are kept, with their scores; both members of a pair; and
+                       references that are, with --include_reference_completion_for_rejection_sampling
+    ledger.jsonl       every prompt × sample, and every such reference, with its one outcome and reason
     statistics.json    the totals, which add up or the program fails
     statistics.txt     the same for a person
     selection.html     the same for a browser
@@ -35,7 +36,8 @@ from winnow.selection.decision import ACCEPTED, REJECTED, Decision
 from winnow.selection.examples import budgeted
 from winnow.selection.groups import Group, read_groups
 from winnow.selection.ledger import Ledger, as_text
-from winnow.selection.nothing_kept import taken
+from winnow.selection.nothing_kept import anything_kept, taken
+from winnow.selection.references import References, with_references
 from winnow.selection.selector import Selector
 from winnow.shards import block_files, shard_files
 
@@ -66,30 +68,37 @@ def main(arguments: argparse.Namespace) -> None:
     selector = rule_flags.selector(arguments)
     prompts = shard_files(arguments.prompts, arguments.num_shards)
 
-    def groups(given: list[str], n: int) -> Iterator[Group]:
+    def drawn(given: list[str], n: int) -> Iterator[Group]:
         files = block_files(given, arguments.num_shards, n, arguments.block_size)
         return read_groups(prompts, files, n, arguments.block_size)
 
+    def candidates() -> Iterator[Group]:
+        found = drawn(arguments.input, arguments.n)
+        return with_references(found) if arguments.include_reference else found
+
     unhinted = None
     if arguments.unhinted:
-        unhinted = groups(arguments.unhinted, arguments.unhinted_n or arguments.n)
-    decided = selector.decided(groups(arguments.input, arguments.n), unhinted)
-    ledger = Ledger(arguments.n)
+        unhinted = drawn(arguments.unhinted, arguments.unhinted_n or arguments.n)
+    decided = selector.decided(candidates(), unhinted)
+    ledger, references = Ledger(arguments.n), References()
+    deciding = (arguments.scorer, *arguments.voters)
     out: Path = arguments.output_dir
     with (
-        budgeted(
-            decided, groups(arguments.input, arguments.n), arguments.num_examples, arguments.seed, out
-        ) as kept,
+        budgeted(decided, candidates(), arguments.num_examples, arguments.seed, out) as kept,
         jsonl.writer(out / "accepted.jsonl") as accept,
         jsonl.writer(out / "ledger.jsonl") as enter,
     ):
         for group, decisions in kept:
-            for decision, row in zip(decisions, group.completions, strict=True):
+            for decision, row in zip(decisions, group.candidates, strict=True):
                 enter(_entry(row, decision))
             for row in _accepted(group, decisions):
                 accept(row)
-            ledger.enter(group.completions, decisions, arguments.scorer)
+            *own, reference = decisions if group.reference else (*decisions, None)
+            ledger.enter(group.completions, own, arguments.scorer, reference)
+            references.enter(group, reference, deciding)
         statistics = ledger.statistics()
+        if arguments.include_reference:
+            statistics["references"] = references.statistics(deciding)
     statistics["num_examples_asked"] = arguments.num_examples
     leaks = selector.leaks.statistics(bool(arguments.unhinted))
     if leaks is not None:
@@ -107,13 +116,18 @@ def _entry(row: dict[str, Any], decision: Decision) -> dict[str, Any]:
     entry = {"id": row["id"], "stage": stage, "outcome": decision.outcome, "reason": decision.reason}
     # The reasons are counted, so what was wrong with one prompt stands beside them.
     detail = decision.detail if stage == "select" else row.get("detail")
-    more = {"detail": detail, "pair": decision.pair, "role": decision.role}
+    more = {
+        "detail": detail,
+        "pair": decision.pair,
+        "role": decision.role,
+        "is_reference": row.get("is_reference"),
+    }
     return entry | {key: value for key, value in more.items() if value is not None}
 
 
 def _accepted(group: Group, decisions: list[Decision]) -> Iterator[dict[str, Any]]:
     """The rows that are kept: by sample, and of a pair the chosen one before the rejected."""
-    kept = [(d, row) for d, row in zip(decisions, group.completions, strict=True) if d.outcome == ACCEPTED]
+    kept = [(d, row) for d, row in zip(decisions, group.candidates, strict=True) if d.outcome == ACCEPTED]
     kept.sort(key=lambda each: (each[0].pair or 0, each[0].role or ""))
     for decision, row in kept:
         yield row if decision.role is None else row | {"pair": decision.pair, "role": decision.role}
@@ -129,7 +143,7 @@ def _tell(statistics: dict[str, Any], arguments: argparse.Namespace, selector: S
             "no completion is gated by max_logprob_drift: none of them has log-probabilities (generate.py "
             "--save_logprobs)"
         )
-    if not statistics["accepted"]:
+    if not anything_kept(statistics):
         log.warning(
             "nothing is kept: no training data can be made of it. What took how many:\n%s", taken(statistics)
         )

@@ -40,7 +40,9 @@ from winnow.tracing.trace import Trace, trace
 
 def flags() -> argparse.ArgumentParser:
     p = parser(__doc__)
-    p.add_argument("completion", nargs="?", help="the id of a completion: <prompt>/<sample>")
+    p.add_argument(
+        "completion", nargs="?", help="the id of a completion: <prompt>/<sample>, or <prompt>/reference"
+    )
     p.add_argument("--results", required=True, type=Path, help="the run's folder, as results/arithmetic")
     p.add_argument("--file", type=Path, help="in place of an id: a file of training data")
     p.add_argument("--line", type=positive_int, help="and a line of it, from 1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from winnow import formats
+from winnow import formats, scoring
 from winnow.config_errors import WHERE, at_key
 from winnow.errors import UserError, closest
 from winnow.selection.leakage import Gate
@@ -60,9 +60,19 @@ def _check_selection(config: dict[str, Any]) -> None:
         pass_rate=(selection["min_pass_rate"], selection["max_pass_rate"]),
         **{
             key: selection[key]
-            for key in ("strategy", "scorer", "top_k", "pair_mode", "min_margin", "max_error")
+            for key in (
+                "strategy",
+                "scorer",
+                "top_k",
+                "pair_mode",
+                "min_margin",
+                "max_error",
+                "include_reference",
+            )
         },
     ).check_idle()
+    if selection["include_reference"]:
+        _check_references(config)
     with at_key("selection.leak_phrases"):
         Gate(phrases=tuple(selection["leak_phrases"]))
     if selection["decontaminate_heldout"] and "heldout" not in config["data"]:
@@ -73,6 +83,20 @@ def _check_selection(config: dict[str, Any]) -> None:
             "add data.heldout, or name test sets under decontaminate",
         )
     _check_drift(config)
+
+
+def _check_references(config: dict[str, Any]) -> None:
+    """Whether all that decides says something of references."""
+    scorers, selection = config["scoring"], config["selection"]
+    for name in (selection["scorer"], *selection["voters"]):
+        if not getattr(scoring.build(name, scorers[name]), "scores_references", False):
+            raise UserError(
+                f"{WHERE}, key selection.include_reference",
+                f"true, and {name!r} gives references no score",
+                "score_references: true for the selection's scorer and every voter, each a reward_model",
+                f"set scoring.{name}.score_references: true where it is a reward_model, or set "
+                "include_reference: false",
+            )
 
 
 def _check_drift(config: dict[str, Any]) -> None:

@@ -142,6 +142,17 @@ def completion_id(prompt_id: str, sample: int) -> str:
     return f"{prompt_id}/{sample}"
 
 
+def reference_id(prompt_id: str) -> str:
+    """``"<prompt>/reference"``: of a prompt's reference where it stands among the completions."""
+    # A completion's ends in a number.
+    return f"{prompt_id}/reference"
+
+
+def is_reference(row: Mapping[str, Any]) -> bool:
+    """Whether a row is a prompt's reference among the completions: no model drew it."""
+    return bool(row.get("is_reference"))
+
+
 def completion_seed(run_seed: int, prompt_id: str, sample: int) -> int:
     """A 63-bit seed that depends on (run seed, prompt id, sample) and on nothing else."""
     key = f"{run_seed}\0{prompt_id}\0{sample}".encode()

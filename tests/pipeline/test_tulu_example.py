@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from workspace import Workspace
+from workspace import GENERATION, Workspace
 
 FOLDER = "examples/tulu"
 PROMPTS, N = 40, 8
@@ -56,3 +56,27 @@ def test_best_and_worst_by_reward_models_that_vote(tmp_path: Path) -> None:
         assert all(isinstance(row["reference_completion_score"][name], float) for name in MODELS)
     assert len(rows(folder / "completions.jsonl")) == len(rows(folder / "completion_scores.jsonl")) == 320
     assert len(rows(folder / "preference.jsonl")) == len(written)
+    a_reference_and_one_completion_are_a_pair(space, files, prompts)
+
+
+def a_reference_and_one_completion_are_a_pair(
+    space: Workspace, files: tuple[str, ...], prompts: dict[str, Any]
+) -> None:
+    """The same run with another selection: nothing is drawn or scored again."""
+    arm = {"step": "sft", "alpha": ["policy"], "n": [1], "export": True}
+    included = {"arms": [arm], "selection": {"include_reference": True}}
+    (space.root / "included.yaml").write_text(yaml.safe_dump(included))
+    done = space.run("--configfile", *files, "included.yaml", timeout=500)
+    assert not done.jobs.keys() & {*GENERATION, "score"}
+    results, place = space.root / "results/tulu-small", "step-sft/policy/n-1"
+    statistics = orjson.loads((results / f"selected/{place}/statistics.json").read_bytes())
+    told = statistics["references"]
+    assert (statistics["completions"], told["candidates"]) == (PROMPTS, PROMPTS)
+    assert told["accepted"] == statistics["accepted"] == statistics["examples"] > PROMPTS / 2
+    assert {f"accepted: best_worst, {role}" for role in ("chosen", "rejected")} <= told["outcomes"].keys()
+    accepted = rows(results / f"selected/{place}/accepted.jsonl")
+    pairs = rows(results / f"training_data/{place}/preference.jsonl")
+    for pair, chosen, rejected in zip(pairs, accepted[::2], accepted[1::2], strict=True):
+        assert [chosen.get("is_reference"), rejected.get("is_reference")].count(True) == 1
+        role, kept = ("chosen", chosen) if chosen.get("is_reference") else ("rejected", rejected)
+        assert pair[role][-1]["content"] == kept["text"] == prompts[kept["prompt_id"]]["reference"]

@@ -279,6 +279,35 @@ def test_heldout_prompts_to_keep_clear_of_must_be_there():
     assert "without data.heldout" in str(refusal(config))
 
 
+def with_reward_models(*scores_references: bool, **selection):
+    """A config whose selection is voted on by reward models that score references or do not."""
+    config = put("selection", {"strategy": "best_worst", "include_reference": True} | selection)
+    config["scoring"] = {"exact_answer": {}} | {
+        f"reward_model/{index}": {"model": "examples/tulu/models/reward-a", "score_references": scores}
+        for index, scores in enumerate(scores_references)
+    }
+    return config
+
+
+def test_references_are_included_where_all_that_decides_scores_them():
+    both = {"scorer": "reward_model/0", "voters": ["reward_model/0", "reward_model/1"]}
+    configs.check(with_reward_models(True, True, **both))
+    error = refusal(with_reward_models(True, False, **both))
+    assert "'reward_model/1' gives references no score" in error.found
+    assert "scoring.reward_model/1.score_references: true" in error.mend
+    assert error.where == "config, key selection.include_reference"
+    configs.check(with_reward_models(True, False, scorer="reward_model/0"))
+    configs.check(with_reward_models(False, scorer="reward_model/0", include_reference=False))
+
+
+def test_references_beside_verdicts_or_bounds_of_length_are_refused():
+    assert "gives verdicts" in str(refusal(with_reward_models(True, scorer="exact_answer")))
+    bounded = with_reward_models(True, scorer="reward_model/0", max_tokens=9)
+    assert "its tokens were not counted" in str(refusal(bounded))
+    single = with_reward_models(True, scorer="reward_model/0", strategy="correct")
+    assert "true with the strategy correct" in str(refusal(single))
+
+
 def test_a_selection_of_everything_passes():
     selection = {
         "strategy": "best_worst", "voters": ["exact_answer", "numeric_error"], "pair_mode": "max_random",

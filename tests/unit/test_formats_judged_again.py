@@ -8,6 +8,7 @@ from format_samples import SCORERS, selected, write
 from winnow import scoring
 from winnow.errors import UserError
 from winnow.formats import verification
+from winnow.formats.rescoring import judged_again
 from winnow.formats.sources import source
 from winnow.formats.verification import Checks, verify
 from winnow.scoring import Score
@@ -55,6 +56,16 @@ def test_every_completion_of_a_file_is_judged_again_in_windows(name, tmp_path, m
     kept = [each.row["id"] for each in rows if fmt.takes == "pairs" or each.row.get("role") != "rejected"]
     assert [each for window in many.asked for each in window] == kept
     assert len(many.asked) == 2
+
+
+def test_a_reference_is_no_completion_to_judge_again():
+    chosen, rejected = members()[:2]
+    reference = chosen._replace(row={**chosen.row, "is_reference": True})
+    many = Many()
+    texts = [(each.row["text"], each) for each in (reference, rejected)]
+    found = judged_again({"many": many}, texts)
+    assert many.asked == [[rejected.row["id"]]]
+    assert found == [{}, {"many": Score(float(len(rejected.row["text"])), True, "")}]
 
 
 def test_one_that_says_otherwise_now_is_named(tmp_path):

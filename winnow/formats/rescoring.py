@@ -7,6 +7,7 @@ from typing import Any
 
 from winnow.errors import UserError
 from winnow.formats.sources import Source
+from winnow.records import is_reference
 from winnow.scoring import AnyScorer, Item, Score, is_text_scorer
 from winnow.scoring.registry import parts_first
 from winnow.scoring.score import Unreferenced
@@ -25,10 +26,11 @@ def judged_again(
         texts: as they were read back, each with what it was made of.
     """
     found: list[dict[str, Score]] = [{} for _ in texts]
-    items = [Item(str(each.row["id"]), each.prompt, text, each.row) for text, each in texts]
+    drawn = [(said, *each) for said, each in zip(found, texts, strict=True) if not is_reference(each[1].row)]
+    items = [Item(str(each.row["id"]), each.prompt, text, each.row) for _, text, each in drawn]
     for name, scorer in scorers.items():
         if takes_items(scorer) and not scorer.costly and items:
-            for said, score in zip(found, scorer.score_items(items), strict=True):
+            for (said, *_), score in zip(drawn, scorer.score_items(items), strict=True):
                 if score.value is not None or isinstance(score, Unreferenced):
                     said[name] = score
     return found
@@ -41,7 +43,7 @@ def rescored(
     deciding: str | None = None,
     judged: Mapping[str, Score] | None = None,
 ) -> None:
-    """Score a text again and compare.
+    """Score a text again and compare; of a reference, see `_check_reference`.
 
     Scorers of a text alone run again, and so do others that cost little (`judged_again`); combiners combine
     again, of the new scores where there are any and else of the recorded ones. Of all others (a model, a
@@ -58,6 +60,9 @@ def rescored(
     Raises:
         UserError: a scorer that never scored the completion, or now says otherwise.
     """
+    if is_reference(source.row):
+        _check_reference(scorers, source)
+        return
     said: dict[str, Score] = {}
     anew = text != source.conversation.completion
     decided = deciding_scorers(deciding, scorers)
@@ -88,6 +93,25 @@ def deciding_scorers(deciding: str | None, scorers: Mapping[str, AnyScorer]) -> 
     for part in getattr(scorers[deciding], "parts", ()):
         found |= deciding_scorers(part, scorers)
     return found
+
+
+def _check_reference(scorers: Mapping[str, AnyScorer], source: Source) -> None:
+    """Hold a reference that was selected against its prompt, and its scores against the records.
+
+    Verifiers have scored no reference, so none runs again: a reward model's score has to be there, the same
+    as was recorded beside the prompt's completions, and of the version that is configured.
+    """
+    if source.row["text"] != source.prompt.reference:
+        raise _unfit("it is not the reference that its prompt has now")
+    recorded = source.row.get("reference_scores") or {}
+    for name, scorer in scorers.items():
+        score = source.row["scores"].get(name)
+        if score is None:
+            raise _unfit(f"{name}, which is to verify it, has not run on its prompt's completions")
+        if score["value"] != recorded.get(name):
+            raise _unfit(f"it has {score['value']} by {name}, and was scored {recorded.get(name)}")
+        if score["value"] is not None:
+            _recorded(name, scorer, score)
 
 
 def _again(scorer: AnyScorer, text: str, source: Source, said: Mapping[str, Score]) -> Score | None:

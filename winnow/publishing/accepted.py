@@ -10,6 +10,7 @@ from typing import Any
 
 from winnow import jsonl
 from winnow.errors import UserError
+from winnow.records import is_reference
 
 MEND = "run the pipeline again, so that select.py writes these files anew; then publish"
 
@@ -19,7 +20,8 @@ class Accepted:
     """What accepted.jsonl has.
 
     Attributes:
-        completions: different ones.
+        completions: different ones that a model drew.
+        references: prompts' references that are among them.
         chosen: those of them that are trained towards: all but the rejected members of pairs.
         pairs: rows that are the chosen member of one.
         prompts: with any of them.
@@ -27,6 +29,7 @@ class Accepted:
     """
 
     completions: int
+    references: int
     chosen: int
     pairs: int
     prompts: int
@@ -40,17 +43,21 @@ def count(path: Path) -> Accepted:
     Raises:
         UserError: a row without what every completion has.
     """
-    completions = chosen = pairs = prompts = 0
+    completions = references = chosen = pairs = prompts = 0
     models: set[str] = set()
     teachers: set[str] = set()
     for _, rows in _by_prompt(path):
         prompts += 1
-        completions += len({row["id"] for row in rows})
+        drawn = [row for row in rows if not is_reference(row)]
+        completions += len({row["id"] for row in drawn})
+        references += len({row["id"] for row in rows}) - len({row["id"] for row in drawn})
         chosen += len(_once(rows))
         pairs += sum("role" in row and is_chosen(row) for row in rows)
-        models.update(row["model"] for row in rows)
+        models.update(row["model"] for row in drawn)
         teachers.update(row["teacher"] for row in rows if row.get("teacher"))
-    return Accepted(completions, chosen, pairs, prompts, tuple(sorted(models)), tuple(sorted(teachers)))
+    return Accepted(
+        completions, references, chosen, pairs, prompts, tuple(sorted(models)), tuple(sorted(teachers))
+    )
 
 
 def is_chosen(row: Mapping[str, Any]) -> bool:
@@ -64,15 +71,17 @@ def check_totals(path: Path, found: Accepted, totals: Mapping[str, Any]) -> None
     Raises:
         UserError: they differ, or nothing was accepted.
     """
+    references = totals.get("references", {}).get("accepted", 0)
     pairs = (
         (found.completions, totals["accepted"], "completions", "accepted"),
+        (found.references, references, "references", "references: accepted"),
         (found.prompts, totals["prompts_with_accepted"], "prompts", "prompts_with_accepted"),
     )
     for number, expected, what, key in pairs:
         if number != expected:
             told = f"{expected}, which statistics.json and the ledger have as {key!r}"
             raise UserError(path, f"{number} {what}", told, MEND)
-    if found.completions == 0:
+    if found.completions + found.references == 0:
         raise UserError(path, "no completion was accepted", "something to publish", "publish another arm")
 
 
@@ -108,7 +117,8 @@ def _by_prompt(path: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, row in jsonl.numbered(path):
-        missing = [key for key in ("id", "prompt_id", "text", "model") if key not in row]
+        needed = ("id", "prompt_id", "text") if is_reference(row) else ("id", "prompt_id", "text", "model")
+        missing = [key for key in needed if key not in row]
         if missing:
             where = f"{path}, line {number}"
             raise UserError(where, f"no {missing[0]!r}", "a row as select.py writes it", MEND)

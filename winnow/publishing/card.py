@@ -135,6 +135,24 @@ def _ledger(run: RunFiles) -> Iterator[str]:
         total = sum(arm.totals["outcomes"].values())
         rows.append(("total", f"{arm.totals['prompts']:,} prompts × {arm.totals['n']}", total))
         yield table(("outcome", "reason", "completions"), rows)
+        yield from _references(arm)
+
+
+def _references(arm: ArmFiles) -> Iterator[str]:
+    """What became of the references, where they were candidates."""
+    told = arm.totals.get("references")
+    if told is None:
+        return
+    yield (
+        f"Beside them {told['candidates']:,} reference completions of the data set were candidates, as "
+        "reward models scored them. No model of this run drew them, and no figure of completions, passes "
+        f"or yields counts them; {told['accepted']:,} of them stand behind rows."
+    )
+    rows = [
+        (*entry.partition(": ")[::2], count)
+        for entry, count in (*told["outcomes"].items(), ("total", told["candidates"]))
+    ]
+    yield table(("outcome", "reason", "references"), rows)
 
 
 def _title(arm: ArmFiles) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from winnow.errors import UserError
 from winnow.journal import Journal
-from winnow.records import Prompt
+from winnow.records import Prompt, reference_id
 from winnow.scoring.registry import is_text_scorer, parts_first
 from winnow.scoring.score import AnyScorer, Combiner, Item, ItemScorer, Score
 from winnow.scoring.streams import Paired, Tally, as_row, not_generated, text_score
@@ -103,7 +103,7 @@ def _scored(window: list[Paired], tallies: list[Tally], journal: Journal | None)
             if getattr(tally.scorer, "scores_references", False):
                 asked = _with_references(asked)
             for item, score in zip(asked, _of_items(tally, asked, journal), strict=True):
-                if item.id == _reference_id(item.prompt):
+                if item.id == reference_id(item.prompt.id):
                     references.setdefault(item.prompt.id, {})[name] = score.value
                 else:
                     found[places[item.id]][name] = score
@@ -131,13 +131,8 @@ def _with_references(items: list[Item]) -> list[Item]:
         found += (own := list(group))
         prompt = own[0].prompt
         if prompt.reference:
-            found.append(Item(_reference_id(prompt), prompt, prompt.reference, {"prompt_id": prompt_id}))
+            found.append(Item(reference_id(prompt.id), prompt, prompt.reference, {"prompt_id": prompt_id}))
     return found
-
-
-def _reference_id(prompt: Prompt) -> str:
-    # A completion's ends in a number.
-    return f"{prompt.id}/reference"
 
 
 def _combined(tally: Tally, scores: Mapping[str, Score]) -> Score:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.errors import UserError
+from winnow.records import is_reference
 from winnow.scoring import measure
+
+BEHIND_ALL = sys.maxsize
+"""In place of a reference's sample, which it has not: of equals, what was drawn comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,8 @@ class Candidate:
 
     @property
     def sample(self) -> int:
-        """Which of the prompt's samples it is."""
-        return int(self.row["sample"])
+        """Which of the prompt's samples it is; a reference comes behind them all."""
+        return BEHIND_ALL if is_reference(self.row) else int(self.row["sample"])
 
     @property
     def text(self) -> str:

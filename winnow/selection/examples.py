@@ -38,7 +38,7 @@ def within_budget(
     group: Group, decisions: list[Decision], limit: int, asked: int, seed: int
 ) -> list[Decision]:
     """The decisions when examples whose key is above `limit` are left out."""
-    keys = example_keys(group.completions, decisions, seed)
+    keys = example_keys(group.candidates, decisions, seed)
     over = Decision(REJECTED, f"{OVER_BUDGET} = {asked}")
     return [over if keys.get(i, limit) > limit else d for i, d in enumerate(decisions)]
 
@@ -89,7 +89,7 @@ def _largest_key(decided: Iterable[Decided], count: int, seed: int) -> int:
         (
             key
             for group, decisions in decided
-            for i, key in example_keys(group.completions, decisions, seed).items()
+            for i, key in example_keys(group.candidates, decisions, seed).items()
             if decisions[i].role != REFUSED
         ),
     )

@@ -33,6 +33,12 @@ def add_rules(p: argparse.ArgumentParser) -> None:
         "--max_per_prompt", type=positive_int, help="keep at most so many examples of a prompt"
     )
     group.add_argument("--keep_duplicates", action="store_true", help="keep equal texts of a prompt")
+    group.add_argument(
+        "--include_reference_completion_for_rejection_sampling",
+        dest="include_reference",
+        action="store_true",
+        help="a prompt's reference is one more candidate, as the reward models scored it",
+    )
     group.add_argument("--num_examples", type=positive_int, help="keep a random subset of this size")
     group.add_argument("--seed", type=int, default=0, help="of that subset, and of random pairs")
 
@@ -102,6 +108,7 @@ def selector(arguments: argparse.Namespace) -> Selector:
         pair_mode=arguments.pair_mode,
         min_margin=arguments.min_margin,
         seed=arguments.seed,
+        include_reference=arguments.include_reference,
     )
     rules.check_idle()
     within, across = arguments.near_duplicates, arguments.near_duplicates_across

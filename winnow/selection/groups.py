@@ -17,10 +17,22 @@ MEND = "check --block_size (the samples of each prompt in a file) and --num_shar
 
 @dataclass(frozen=True)
 class Group:
-    """A prompt and its first n scored completions, by sample."""
+    """A prompt and its first n scored completions, by sample.
+
+    Attributes:
+        prompt: the prompt.
+        completions: what was drawn of it, or failed to be.
+        reference: its reference as one more candidate (`winnow.selection.references`); None for none.
+    """
 
     prompt: Prompt
     completions: list[dict[str, Any]]
+    reference: dict[str, Any] | None = None
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """The completions, and behind them the reference where it is a candidate."""
+        return self.completions if self.reference is None else [*self.completions, self.reference]
 
 
 def read_groups(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from winnow.errors import UserError
-from winnow.records import Message, Prompt
+from winnow.records import Message, Prompt, is_reference
 from winnow.scoring.answers import extract_answer
 from winnow.selection.decision import REJECTED, Decision
 from winnow.selection.words import Hashes, ngram_hashes, words
@@ -110,7 +110,7 @@ def judge(gate: Gate, hint: Hint, text: str) -> tuple[Decision | None, float | N
 
 def saw_hint(row: Mapping[str, Any]) -> bool:
     """Whether a completion was drawn with the teacher, who sees the hint."""
-    return row.get("alpha") != "policy"
+    return row.get("alpha") != "policy" and not is_reference(row)
 
 
 def _added(shown: list[str], told: list[str]) -> list[list[str]]:

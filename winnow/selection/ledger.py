@@ -24,8 +24,21 @@ class Ledger:
     examples: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def enter(self, completions: list[dict[str, Any]], decisions: list[Decision], scorer: str) -> None:
+    def enter(
+        self,
+        completions: list[dict[str, Any]],
+        decisions: list[Decision],
+        scorer: str,
+        reference: Decision | None = None,
+    ) -> None:
         """Account for one prompt.
+
+        Args:
+            completions: what was drawn of it, or failed to be.
+            decisions: one for each.
+            scorer: whose `passed` counts.
+            reference: what became of its reference, where that is a candidate: it is in no count but those
+                of examples and of prompts with something accepted.
 
         Raises:
             UserError: a completion that this scorer has not scored.
@@ -33,9 +46,10 @@ class Ledger:
         self.prompts += 1
         self.completion_tokens += sum(row["completion_tokens"] for row in completions)
         self.passed += sum(score_of(row, scorer)["passed"] for row in completions)
-        self.prompts_accepted += any(d.outcome == ACCEPTED for d in decisions)
-        self.eligible += sum(map(_eligible, decisions))
-        self.examples += sum(d.outcome == ACCEPTED and d.role != REFUSED for d in decisions)
+        everything = decisions if reference is None else [*decisions, reference]
+        self.prompts_accepted += any(d.outcome == ACCEPTED for d in everything)
+        self.eligible += sum(map(eligible, decisions))
+        self.examples += sum(d.outcome == ACCEPTED and d.role != REFUSED for d in everything)
         self.reasons.update((d.outcome, d.reason) for d in decisions)
 
     def statistics(self) -> dict[str, Any]:
@@ -75,7 +89,8 @@ class Ledger:
         }
 
 
-def _eligible(decision: Decision) -> bool:
+def eligible(decision: Decision) -> bool:
+    """Whether the rules keep it, be it that the size of the training set does not."""
     return decision.outcome == ACCEPTED or decision.reason.startswith(OVER_BUDGET)
 
 
@@ -92,16 +107,39 @@ def as_text(statistics: dict[str, Any]) -> str:
         f"prompts with accepted  {statistics['prompts_with_accepted']:>10,}",
         f"completion tokens      {statistics['completion_tokens']:>10,}",
         "",
-        "outcomes",
+        *_outcomes("outcomes", statistics["outcomes"]),
+        *_references(statistics.get("references")),
     ]
-    width = max(map(len, statistics["outcomes"]), default=0)
-    lines += [f"  {reason:<{width}} {count:>10,}" for reason, count in statistics["outcomes"].items()]
     return "\n".join(lines) + "\n"
 
 
+def _outcomes(title: str, outcomes: dict[str, int]) -> list[str]:
+    width = max(map(len, outcomes), default=0)
+    return [title, *(f"  {reason:<{width}} {count:>10,}" for reason, count in outcomes.items())]
+
+
+def _references(told: dict[str, Any] | None) -> list[str]:
+    """What became of the references that were candidates; they are in no figure above it but the examples."""
+    if told is None:
+        return []
+    counts = {
+        "candidates": told["candidates"],
+        "with a value": told["with_value"],
+        "eligible": told["eligible"],
+        "accepted": told["accepted"],
+        "prompts without one": told["without_reference"],
+        "not scored": told["not_scored"],
+    }
+    return [
+        "",
+        *_outcomes("references, which no model drew and no rate above counts", counts),
+        *_outcomes("outcomes of references", told["outcomes"]),
+    ]
+
+
 def _pairs(statistics: dict[str, Any]) -> list[str]:
-    """A line for the examples, where they are not the completions: a pair is one."""
-    if statistics["examples"] == statistics["accepted"]:
+    """A line for the examples, where they are not the completions: a pair is one, and a reference is none."""
+    if statistics["examples"] == statistics["accepted"] and "references" not in statistics:
         return []
     return [f"examples               {statistics['examples']:>10,}   a pair is one"]
 

@@ -31,13 +31,24 @@ def require_accepted(accepted: str | Path) -> None:
     )
 
 
-def taken(statistics: dict[str, Any]) -> str:
-    """Which reason took how many, the most first: for a selection that kept nothing."""
-    lost = {
+def anything_kept(statistics: dict[str, Any]) -> bool:
+    """Whether a selection kept a completion, or a reference in place of one."""
+    return bool(statistics["accepted"] or statistics.get("references", {}).get("accepted"))
+
+
+def _lost(outcomes: dict[str, int]) -> dict[str, int]:
+    return {
         key.removeprefix(f"{REJECTED}: "): count
-        for key, count in statistics["outcomes"].items()
+        for key, count in outcomes.items()
         if not key.startswith(f"{ACCEPTED}: ")
     }
+
+
+def taken(statistics: dict[str, Any]) -> str:
+    """Which reason took how many, the most first: for a selection that kept nothing."""
+    lost = _lost(statistics["outcomes"])
+    references = statistics.get("references", {}).get("outcomes", {})
+    lost |= {f"{reason} (references)": count for reason, count in _lost(references).items()}
     width = max(map(len, lost), default=0)
     ranked = sorted(lost.items(), key=lambda entry: -entry[1])
     return "\n".join(f"  {reason:<{width}} {count:>10,}" for reason, count in ranked)

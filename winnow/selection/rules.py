@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.errors import UserError, closest
-from winnow.records import NOT_GENERATED
+from winnow.records import NOT_GENERATED, is_reference
 from winnow.scoring import measure
-from winnow.selection import strategies
+from winnow.selection import references, strategies
 from winnow.selection.candidates import Candidate, Choice, Proposal, score_of
 from winnow.selection.decision import ACCEPTED, CHOSEN, NOT_DRAWN, OVER_BUDGET, REFUSED, REJECTED, Decision
 from winnow.selection.filters import Filters
@@ -46,6 +46,7 @@ class Rules:
         pair_mode: for `best_worst`: whether the rejected one is the worst, or a random worse one.
         min_margin: for `best_worst`: the least difference of the scorer's values.
         seed: of the random ones.
+        include_reference: a prompt's reference is one more candidate.
 
     Raises:
         UserError: an unknown strategy or scorer, a value out of its range, or parts that do not fit.
@@ -63,6 +64,7 @@ class Rules:
     pair_mode: str = PAIR_MODES[0]
     min_margin: float | None = None
     seed: int = 0
+    include_reference: bool = False
 
     def __post_init__(self) -> None:
         _one_of("strategy", self.strategy, STRATEGIES)
@@ -99,6 +101,8 @@ class Rules:
                 "selection: pass_rate", f"[{low}, {high}]", "0 ≤ low ≤ high ≤ 1", "correct the band"
             )
         self._check_voters()
+        if self.include_reference:
+            references.check(self.strategy, (self.scorer, *self.voters), self.filters)
 
     def check_idle(self) -> None:
         """Refuse values that the strategy does not look at: who gives one believes in a bound that is none.
@@ -143,7 +147,7 @@ class Rules:
         """One decision for each completion of a prompt, in order.
 
         Args:
-            completions: the prompt's scored completions.
+            completions: the prompt's scored completions; the last may be its reference.
             screen: rejects for what is known beyond the prompt; asked of those alone that its filters leave.
             near: rejects near-duplicates, and remembers what is kept.
         """
@@ -161,14 +165,19 @@ class Rules:
         self, completions: Sequence[Mapping[str, Any]], screen: Screen | None
     ) -> list[Decision | None]:
         """What the filters reject; None for what they leave."""
-        drawn = [row for row in completions if row["finish_reason"] not in NOT_GENERATED]
+        drawn = [
+            row for row in completions if not is_reference(row) and row["finish_reason"] not in NOT_GENERATED
+        ]
         of_prompt = self.filters.of_prompt(drawn) or self._outside_band(drawn)
         decisions: list[Decision | None] = []
         for row in completions:
-            if row["finish_reason"] in NOT_GENERATED:
+            if is_reference(row):
+                reason = of_prompt
+            elif row["finish_reason"] in NOT_GENERATED:
                 decisions.append(Decision(NOT_DRAWN, row["finish_reason"]))
                 continue
-            reason = of_prompt or self.filters.of_completion(row)
+            else:
+                reason = of_prompt or self.filters.of_completion(row)
             found = Decision(REJECTED, reason) if reason else None
             decisions.append(screen(row) if found is None and screen else found)
         return decisions

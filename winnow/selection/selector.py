@@ -108,7 +108,7 @@ class Selector:
             shared = self._tests.of_completion(row["text"]) if self._tests else None
             return shared or self._leak(hint, unhinted, row)
 
-        return self._rules.decide(group.completions, screen, self._near)
+        return self._rules.decide(group.candidates, screen, self._near)
 
     def _hint(self, group: Group) -> Hint | None:
         if self._gate is None or not any(map(leakage.saw_hint, group.completions)):

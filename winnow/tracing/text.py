@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from winnow.records import is_reference
 from winnow.tracing.find import Found
 from winnow.tracing.run import Line
 from winnow.tracing.trace import Trace
@@ -24,7 +25,7 @@ def as_text(found: Trace) -> str:
         lines += _section(
             "scores", found.scored, {n: _score(s) for n, s in found.scored[1]["scores"].items()}
         )
-    lines += _completion(found)
+    lines += _reference(found) if is_reference(entry) else _completion(found)
     if found.prompt:
         row = found.prompt[1]
         lines += _section("prompt", found.prompt, {"id": row["id"], "reference": row.get("reference")})
@@ -42,7 +43,7 @@ def as_text(found: Trace) -> str:
 
 def as_json(found: Trace) -> dict[str, Any]:
     """The same for a program."""
-    parts = ("ledger", "prompt", "completion", "scored", "accepted")
+    parts = ("ledger", "prompt", "completion", "scored", "accepted", "reference")
     records = {name: getattr(found, name) for name in parts}
     return {
         "arm": found.arm.path,
@@ -57,6 +58,20 @@ def as_json(found: Trace) -> dict[str, Any]:
             for row in found.examples
         ],
     }
+
+
+def _reference(found: Trace) -> list[str]:
+    """A reference: its scores, where they are recorded, and its text, which nobody drew."""
+    lines = []
+    if found.reference:
+        lines += _section("scores", found.reference, found.reference[1]["reference_scores"])
+    lines += ["", "not drawn   it is the reference of its prompt"]
+    # What was kept comes first: it stands in the training data, whatever the prompt has now.
+    if found.accepted:
+        text = found.accepted[1]["text"]
+    else:
+        text = found.prompt[1].get("reference") if found.prompt else None
+    return lines if text is None else [*lines, "            text:", *_indented(text)]
 
 
 def _completion(found: Trace) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from winnow import formats, jsonl
 from winnow.arms import Arm
 from winnow.errors import UserError
+from winnow.records import completion_id, is_reference
 from winnow.selection.decision import REFUSED
 from winnow.tracing.find import Found, by_id, near
 from winnow.tracing.made_of import rows_with
@@ -29,6 +30,8 @@ class Trace:
         models: role, hash and the manifest with that hash, or None.
         partner: the other member of its pair.
         examples: the rows of training data that hold it.
+        reference: of a prompt's reference, which nobody drew: the scored completion beside which its scores
+            stand.
     """
 
     arm: Arm
@@ -40,6 +43,7 @@ class Trace:
     models: list[tuple[str, str, Path | None]]
     partner: str | None
     examples: list[Row]
+    reference: Found | None = None
 
 
 def trace(run: Run, wanted: Narrowed, completion: str) -> list[Trace]:
@@ -57,13 +61,14 @@ def trace(run: Run, wanted: Narrowed, completion: str) -> list[Trace]:
         raise UserError(
             f"completion {completion!r}",
             f"no ledger has it{told}; looked at {', '.join(arm.path for arm in arms)}",
-            "the id of a completion: <prompt>/<sample>",
+            "the id of a completion: <prompt>/<sample>, or <prompt>/reference where these were candidates",
             "correct the id, or name another arm",
         )
     return [_along(run, arm, completion, entry) for arm, entry in known]
 
 
 def _along(run: Run, arm: Arm, completion: str, entry: Found) -> Trace:
+    of_reference = is_reference(entry[1])
     drawn = by_id(run.blocks("completions", arm), completion)
     scored = by_id(run.blocks("scored", arm), completion)
     accepted = by_id([run.selected(arm, "accepted.jsonl")], completion)
@@ -80,7 +85,17 @@ def _along(run: Run, arm: Arm, completion: str, entry: Found) -> Trace:
         models=_models(run, row),
         partner=_partner(run, arm, accepted) if accepted and "pair" in accepted[1] else None,
         examples=list(_examples(run, arm, completion)),
+        reference=_scored_beside(run, arm, prompt_id) if of_reference else None,
     )
+
+
+def _scored_beside(run: Run, arm: Arm, prompt_id: str) -> Found | None:
+    """The first completion of a prompt with the scores of its reference."""
+    for sample in range(arm.n):
+        found = by_id(run.blocks("scored", arm), completion_id(prompt_id, sample))
+        if found is not None and found[1].get("reference_scores"):
+            return found
+    return None
 
 
 def _models(run: Run, row: dict[str, Any]) -> list[tuple[str, str, Path | None]]:
