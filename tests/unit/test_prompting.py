@@ -40,6 +40,33 @@ def test_the_short_answer_goes_before_the_worked_solution():
     assert adapter("auto")(row, "here").reference == "4"
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (["4"], "4"),
+        ([4], "4"),
+        ([0.5], "0.5"),
+        (["a", "b"], None),
+        ([], None),
+        ({"x": 4}, None),
+        ([["4"]], None),
+        ([None], None),
+        ([{"x": 4}], None),
+        (b"4", None),
+    ],
+)
+def test_a_reference_is_one_text_or_an_error(answer, expected):
+    for name in ("auto", "deepscaler"):
+        read = adapter(name)
+        if expected is not None:
+            assert read({"problem": "q", "answer": answer}, "d.jsonl, line 3").reference == expected
+            continue
+        with pytest.raises(UserError, match="one answer") as error:
+            read({"problem": "q", "answer": answer}, "d.jsonl, line 3")
+        assert error.value.where == "d.jsonl, line 3" and "'answer' is " in error.value.found
+        assert "adapter" in error.value.mend
+
+
 def test_given_fields_win():
     row = {"problem": "no", "ask": "q", "answer": "no", "gold": "4", "images": ["a.png"], "id": 0}
     example = adapter("generic", "ask", "gold")(row, "here")
