@@ -219,6 +219,7 @@ def training_flags():
         "max_length",
         "max_prompt_length",
         "dtype",
+        "attn_implementation",
         "save_steps",
     )
     switches = ("bf16", "gradient_checkpointing")
