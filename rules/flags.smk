@@ -37,6 +37,8 @@ def dataset_flags(split):
     options, adapter = data["adapter_options"], data["adapter"]
     # Only where the prompts depend on it: another seed reads no data set again.
     seed = config["seed"] if adapters.takes(adapter, "seed") else None
+    # Likewise: a run that drops nothing is what it was before it could.
+    duplicates = None if data["duplicates"] == "error" else data["duplicates"]
     return " ".join(
         filter(
             None,
@@ -54,6 +56,7 @@ def dataset_flags(split):
                 flag("image_root", data["image_root"]),
                 flag("prompt_field", data["prompt_field"]),
                 flag("response_field", data["response_field"]),
+                flag("duplicates", duplicates),
                 flag("prompt_template", prompt["student"]),
                 flag("system_prompt", prompt["student_system"]),
                 flag("teacher_template", prompt["teacher"]),
@@ -218,6 +221,7 @@ def training_flags():
         "max_length",
         "max_prompt_length",
         "dtype",
+        "attn_implementation",
         "save_steps",
     )
     switches = ("bf16", "gradient_checkpointing")

@@ -69,7 +69,7 @@ def test_set_contents():
         for path in paths:
             if not os.path.isfile(path):
                 raise WorkflowError(
-                    f"{path}: no such test set\n  expected: a local JSONL or text file"
+                    f"{path}: no such test set\n  expected: a local .jsonl, .json, .parquet or text file"
                     f"\n  to mend:  correct selection.decontaminate.{name} in the config"
                 )
             found[path] = content_hash(path)

@@ -73,7 +73,7 @@ def _row(key: str, part: dict[str, Any], required: bool) -> Row:
 
 def _kind(part: dict[str, Any]) -> str:
     if "enum" in part:
-        return " or ".join(f"`{value}`" for value in part["enum"])
+        return " or ".join("null" if value is None else f"`{value}`" for value in part["enum"])
     if part["type"] == "array":
         return f"list of {_kind(part['items'])}s"
     kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]

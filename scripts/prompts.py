@@ -10,7 +10,8 @@ reference in each row (the adapter), renders the templates, and deals the prompt
 
 Templates are Jinja and see `prompt`, `reference` and every field of the row. Without a teacher
 template, the teacher sees what the student sees. Ids are the row's own `id`, else a hash of its
-prompt; two rows with one id are an error that names both.
+prompt; two rows with one id are an error that names both, or with --duplicates drop, where they are
+equal, the first of them counts.
 """
 
 import os

@@ -30,6 +30,7 @@ from winnow.fingerprint import fingerprint
 from winnow.formats.prompt_completion import PromptCompletion
 from winnow.images import located, placeholders
 from winnow.manifest import file_hash, resolve
+from winnow.training.attention import IMPLEMENTATIONS, check_installed
 from winnow.training.launch import World, chosen_config, launch, on_every_node
 from winnow.training.recipe import Recipe, Workplace, alone, claim
 
@@ -79,6 +80,18 @@ def flags() -> argparse.ArgumentParser:
     )
     p.add_argument("--bf16", action="store_true", help="mixed precision")
     p.add_argument("--gradient_checkpointing", action="store_true", help="less memory, more time")
+    p.add_argument(
+        "--attn_implementation",
+        choices=IMPLEMENTATIONS,
+        help="how attention is computed; transformers' own choice if not given",
+    )
+    p.add_argument(
+        "--flash_attn",
+        dest="attn_implementation",
+        action="store_const",
+        const="flash_attention_2",
+        help="--attn_implementation flash_attention_2",
+    )
     p.add_argument("--seed", type=int, default=0, help="of the order of the examples")
     p.add_argument("--save_steps", type=positive_int, default=50, help="steps between resumable checkpoints")
     p.add_argument("--nodes", type=positive_int, default=1, help="nodes of the SLURM job")
@@ -95,6 +108,7 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    check_installed(arguments.attn_implementation)
     _, parent = resolve(arguments.pretrain)
     images = _check_data(arguments.train_data, Path(arguments.image_root))
     recipe = Recipe(
@@ -131,7 +145,7 @@ def main(arguments: argparse.Namespace) -> None:
 RECIPE_FLAGS = (
     "max_epochs", "train_batch_size", "micro_train_batch_size", "learning_rate", "lr_scheduler",
     "warmup_ratio", "weight_decay", "max_length", "max_prompt_length", "dtype", "bf16",
-    "gradient_checkpointing", "seed", "save_steps",
+    "gradient_checkpointing", "attn_implementation", "seed", "save_steps",
 )  # fmt: skip
 
 

@@ -50,3 +50,23 @@ def test_links_of_the_documents_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document}: {target}"
+
+
+def test_what_stands_for_other_systems_flags_is_there() -> None:
+    text = (ROOT / "docs" / "from-other-systems.md").read_text()
+    keys = set(re.findall(r"^\| `([^`]+)`", (ROOT / "config" / "README.md").read_text(), re.MULTILINE))
+    keys |= {key.replace("<split>", "train") for key in keys} | {"models.policy.<step>"}
+    sections = {key.split(".")[0].removesuffix("[]") for key in keys if "." in key}
+    programs = "".join(path.read_text() for path in ROOT.glob("scripts/*.py"))
+    programs += "".join(path.read_text() for path in ROOT.glob("winnow/**/*flags.py"))
+    ours = [line.split("|", 2)[2] for line in text.splitlines() if line.startswith("| ")]
+    found = 0
+    for cell in ours:
+        for key in re.findall(r"`([a-z]+(?:\[\])?\.[a-z_.<>]+)(?=[`:])", cell):
+            if key.split(".")[0].removesuffix("[]") in sections:
+                assert key in keys, key
+                found += 1
+        for flag in re.findall(r"(--[a-z_]+)", cell):
+            assert f'"{flag}"' in programs, flag
+            found += 1
+    assert found > 70

@@ -30,6 +30,12 @@ def add_dataset_flags(p: argparse.ArgumentParser, required: bool) -> None:
     p.add_argument("--response_field", help="the reference's field; found by its usual names if not given")
     p.add_argument("--num_samples", type=positive_int, help="prompts to take; all if not given")
     p.add_argument("--start_idx", type=int, default=0, help="rows to skip first")
+    p.add_argument(
+        "--duplicates",
+        choices=["error", "drop"],
+        default="error",
+        help="what becomes of a row that is equal to one before it; drop counts them",
+    )
     p.add_argument("--prompt_template", default="{{ prompt }}", help="the student's user message")
     p.add_argument("--system_prompt", help="the student's system message")
     p.add_argument("--teacher_template", help="the teacher's user message")
@@ -72,7 +78,8 @@ def prompts_from_flags(arguments: argparse.Namespace) -> Iterator[Prompt]:
         arguments.dataset, arguments.dataset_split, arguments.start_idx, arguments.num_samples
     )
     prompt = None
-    for prompt in read_prompts(dataset, adapter, templates, arguments.image_root):
+    drop = arguments.duplicates == "drop"
+    for prompt in read_prompts(dataset, adapter, templates, arguments.image_root, drop):
         yield prompt
     if prompt is None:
         raise UserError(

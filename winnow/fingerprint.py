@@ -37,6 +37,7 @@ PLUMBING = frozenset(
         "schema",
         "scoring.reward_files",
         "selection.nothing_kept",
+        "selection.rows_of_test_sets",
         "serving.causes",
         "serving.client",
         "serving.discovery",

@@ -22,6 +22,16 @@ def numbered(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         UserError: no such file, or a line that is torn, empty, not JSON or not an object.
     """
+    for number, line in numbered_lines(path):
+        yield number, parse_line(line, f"{path}, line {number}")
+
+
+def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, line) of a JSONL file, unparsed.
+
+    Raises:
+        UserError: no such file.
+    """
     path = Path(path)
     try:
         file = path.open("rb")
@@ -33,8 +43,7 @@ def numbered(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             path, found, "a JSONL file", "check the path, or run the stage that writes it"
         ) from None
     with file:
-        for number, line in enumerate(file, start=1):
-            yield number, parse_line(line, f"{path}, line {number}")
+        yield from enumerate(file, start=1)
 
 
 def parse_line(line: bytes, where: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import orjson
 
 from winnow.adapters.example import Adapter, Example
+from winnow.duplicates import Duplicates
 from winnow.errors import UserError
 from winnow.images import PLACEHOLDER, located, placeholders
 from winnow.prompt_images import digest
@@ -23,9 +23,6 @@ log = logging.getLogger("prompts")
 
 PASSED_ON = ("messages", "images", "id")
 """Fields of a row that have a place of their own in a prompt and are not repeated as metadata."""
-
-SEEN_KIB = 2048
-"""Memory for the ids that stood before; beyond it they go to the disk."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,7 @@ def read_prompts(
     adapter: Adapter,
     templates: PromptTemplates,
     image_root: str | None = None,
+    drop_duplicates: bool = False,
 ) -> Iterator[Prompt]:
     """Yield a prompt for each (where, row).
 
@@ -54,28 +52,24 @@ def read_prompts(
         templates: what is shown of it.
         image_root: the folder of the images, which have to be there and whose digests go into the prompts;
             None looks for none.
+        drop_duplicates: leave out rows that are equal to one before them; how many is logged at the end.
 
     Raises:
-        UserError: a row that the adapter or a template cannot read, an id that stood before, or images
-            that are not there or are other than the messages show.
+        UserError: a row that the adapter or a template cannot read, an id that stood before (unless its row
+            is dropped), or images that are not there or are other than the messages show.
     """
     root = None if image_root is None else Path(image_root)
     unshown, first = 0, ""
-    with closing(_Seen()) as seen:
+    with closing(Duplicates(drop_duplicates)) as duplicates:
         for where, row in dataset:
             example = adapter(row, where)
             metadata = _kept(example, row, where)
             fields = row if example.metadata is None else {**row, **metadata}
             messages, teacher_messages = _conversations(example, fields, templates, where)
-            prompt_id = example.id or content_id(orjson.dumps([messages, example.images]).decode())
-            before = seen.place(prompt_id, where)
-            if before is not None:
-                raise UserError(
-                    where,
-                    f"id {prompt_id!r} stands already in {before}",
-                    "one row for each id (without an 'id' field, one row for each prompt)",
-                    "remove one of the two rows, or give them ids of their own",
-                )
+            asked = orjson.dumps([messages, example.images]).decode()
+            prompt_id = example.id or content_id(asked)
+            if duplicates.dropped(prompt_id, example, asked, where):
+                continue
             digests = None
             if example.images:
                 shown = [messages, teacher_messages or []]
@@ -91,6 +85,7 @@ def read_prompts(
                 metadata=metadata,
                 image_sha256=digests,
             )
+        duplicates.tell()
     if unshown:
         log.warning(
             "%d prompts have %s in their text and no images, the first in %s: that is shown as text. Where "
@@ -133,30 +128,6 @@ def _looked_at(
     for messages in filter(None, conversations):
         placeholders(messages, len(images), where)
     return None if root is None else [digest(file, where) for file in located(images, root, where)]
-
-
-class _Seen:
-    """Ids, and where each one stood first."""
-
-    def __init__(self) -> None:
-        # A nameless database lies in a temporary file; without a journal, for nothing is ever rolled back.
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.execute(f"PRAGMA cache_size = -{SEEN_KIB}")
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
-        self._database.execute("BEGIN")
-
-    def place(self, prompt_id: str, where: str) -> str | None:
-        """Where this id stood before, or None; then it stands at `where`."""
-        added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (prompt_id, where))
-        if added.rowcount:
-            return None
-        found = self._database.execute("SELECT place FROM seen WHERE id = ?", (prompt_id,))
-        return str(found.fetchone()[0])
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._database.close()
 
 
 def _conversations(

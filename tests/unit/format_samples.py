@@ -47,7 +47,11 @@ diagnostics = st.fixed_dictionaries(dict.fromkeys(metrics, number))
 origin = st.builds(
     Origin, st.integers(0, 2**40), text, st.none() | text, metadata, scores, scores, diagnostics
 )
-words = text.filter(lambda found: "<answer>" not in found and "</answer>" not in found and found.strip())
+words = text.filter(
+    lambda found: "<answer>" not in found and "</answer>" not in found and found.strip()
+) | st.sampled_from(
+    ["image 2 is BETTER.", "Image 1 is better, by far", "Image 1 is better or Image 2 is better"]
+)
 answered = st.builds(lambda before, answer: f"{before}<answer>{answer}</answer>", text, words)
 
 
@@ -70,7 +74,10 @@ def judged(draw: Any) -> Conversation:
     for taken in ("generated_text", "predicted_answer", "reasoning", "preference"):
         fields.pop(taken, None)
     order = draw(st.permutations(["a.png", "b.png"]))
-    answer = f"Image {order.index('a.png') + 1} is better"
+    written = draw(
+        st.sampled_from(["Image {} is better", " image {}  is better.", "**Image {} is better** here"])
+    )
+    answer = written.format(order.index("a.png") + 1)
     completion = f"{draw(text)}<answer>{answer}</answer>"
     return Conversation(draw(messages), completion, order, Origin(metadata=fields))
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from winnow import jsonl
 from winnow.errors import UserError
@@ -94,6 +98,34 @@ def test_text_files_and_scripts_without_spaces(against):
     assert found.detail.partition(":")[0].endswith("set.txt, line 3")
 
 
+def test_every_kind_of_rows_is_the_same_test_set(tmp_path):
+    rows = [
+        {"prompt": "short", "answer": 4, "path1": "a.png", "more": None},
+        {"prompt": SOLD, "answer": None, "path1": "b.png", "more": [{"deep": "Another text of the row."}]},
+    ]
+    (tmp_path / "list.json").write_text(json.dumps(rows, indent=1))
+    (tmp_path / "objects.json").write_text("\n\n".join(map(json.dumps, rows)))
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "table.parquet")
+    places = {
+        "list.json": "row 1",
+        "objects.json": "row 1",
+        "lines.jsonl": "line 2",
+        "table.parquet": "row 1",
+    }
+    known = read_test_set("s", [tmp_path / "lines.jsonl"], 13)
+    for name, place in places.items():
+        found = read_test_set("s", [tmp_path / name], 13)
+        assert found.hashes.tolist() == known.hashes.tolist() and found.short.tolist() == known.short.tolist()
+        told = Decontamination([found], 13).of_completion(SOLD).detail
+        assert told.startswith(f"{tmp_path / name}, {place}: ")
+    # Of a set of several files, each by its own count.
+    both = read_test_set("s", [tmp_path / "table.parquet", tmp_path / "list.json"], 13)
+    assert [both.place(each) for each in range(4)] == [
+        f"{tmp_path / name}, row {row}" for name in ("table.parquet", "list.json") for row in (0, 1)
+    ]
+
+
 def test_files_of_one_set_are_told_apart(tmp_path):
     for name, text in (("a.txt", "one\ntwo\n"), ("b.txt", f"three\n{SOLD}\n")):
         (tmp_path / name).write_text(text)
@@ -106,6 +138,12 @@ def test_sets_that_cannot_be_read(tmp_path):
         read_test_set("s", [tmp_path / "none.txt"], 13)
     with pytest.raises(UserError, match="no such file"):
         read_test_set("s", [tmp_path / "none.jsonl"], 13)
+    for name, words in (("none.json", "no such file"), ("none.parquet", "cannot be read")):
+        with pytest.raises(UserError, match=words):
+            read_test_set("s", [tmp_path / name], 13)
+    (tmp_path / "torn.json").write_text('[{"a": "b"}')
+    with pytest.raises(UserError, match="cut off"):
+        read_test_set("s", [tmp_path / "torn.json"], 13)
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(UserError, match="no records"):
         read_test_set("s", [tmp_path / "empty.txt"], 13)

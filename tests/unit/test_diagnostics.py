@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -418,7 +419,12 @@ def test_maj_at_n_is_told_beside_pass_at_k() -> None:
     assert (found["n"], found["prompts"], found["ties"]) == (3, 3, 1)
     assert found["estimate"] == pytest.approx(2 / 3)
     assert found["low"] < 2 / 3 < found["high"]
-    assert "  maj@3      66.7%" in as_text(report)
+    assert "  maj@3       66.7%" in as_text(report)
+    # All of the lines below one heading end their figures in the same columns, 100 % too.
+    shares = [line for line in as_text(report).splitlines() if line.startswith(("  k = ", "  maj@"))]
+    assert len(shares) == 4 and any("100.0%" in line for line in shares)
+    for nth in range(3):
+        assert len({[each.end() for each in re.finditer("%", line)][nth] for line in shares}) == 1
     assert "a tie in 1 of 3 prompts" in as_text(report)
     low, high = report["errors"]["within_tolerance_ci"]
     assert low < report["errors"]["within_tolerance"] < high

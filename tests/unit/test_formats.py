@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from winnow import formats, jsonl
 from winnow.errors import UserError
 from winnow.formats import files
-from winnow.formats.format import Answered, Conversation, Origin, Pair
+from winnow.formats.format import Answered, Conversation, Origin, Pair, differing
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -236,6 +236,39 @@ def test_lightrft_invents_no_reasoning():
     assert row == {"conversations": [{"from": "gpt", "value": "<answer>Image 2 is better</answer>"}]}
 
 
+@pytest.mark.parametrize(
+    ("answer", "written"),
+    [
+        ("Image 1 is better", "Image 1 is better"),
+        ("image 1 is better.", "Image 1 is better"),
+        (" IMAGE 2\n is better ", "Image 2 is better"),
+        ("**Image 2 is better**, by far", "Image 2 is better"),
+        (r"\boxed{Image 1 is better}", "Image 1 is better"),
+        ("Image 1 is better than Image 2", "Image 1 is better"),
+        ("Image 1 is better, or Image 2 is better", "Image 1 is better, or Image 2 is better"),
+        ("image 12 is better", "image 12 is better"),
+        ("3.5", "3.5"),
+    ],
+)
+def test_lightrft_writes_the_choice_in_its_own_words(answer, written):
+    thought = "image 2 is better. Or is Image 1 is better right"
+    talk = Conversation([], f"<think>{thought}</think>\n<answer>{answer}</answer>")
+    fmt = formats.find("lightrft")
+    row = fmt.to_row(talk)
+    wanted = f"<think>\n{thought}\n</think>\n<answer>{written}</answer>"
+    assert row == {"conversations": [{"from": "gpt", "value": wanted}]}
+    # It reads back as what it was made of, and as no other choice.
+    assert differing(fmt, fmt.from_row(row), talk) is None
+    other = Conversation([], f"<think>{thought}</think>\n<answer>Image 1 is worse</answer>")
+    assert differing(fmt, fmt.from_row(row), other) == "another choice"
+
+
+def test_samples_keep_the_models_own_text_beside_the_choice():
+    row = formats.find("lightrft_samples").to_row(judged("image 1 is better."))
+    assert row["predicted_answer"] == "Image 1 is better"
+    assert row["generated_text"] == "<answer>image 1 is better.</answer>"
+
+
 def judged(answer="Image 1 is better", images=None, **fields):
     return Conversation(
         [], f"<answer>{answer}</answer>", images or SHOWN, Origin(0, "p7", None, {**FIELDS, **fields})
@@ -248,6 +281,7 @@ def judged(answer="Image 1 is better", images=None, **fields):
     [
         (judged("Image 2 is better"), "the answer is B, where the preferred image, 1.png, was shown first"),
         (judged("image 2  is better."), "the answer is B, where the preferred image, 1.png, was shown first"),
+        (judged("Image 2 is better, by far"), "the answer is B, where the preferred image, 1.png, was shown"),
         (judged(images=SHOWN[::-1]), "the answer is A, where the preferred image, 1.png, was shown second"),
         (judged(preference="B"), "the data set's preference is B"),
         (judged(images=["1.png", "2.png"]), "the images"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from format_samples import PROMPTS, SCORERS, scored, selected, write
 
+from winnow import scoring
 from winnow.errors import UserError
 from winnow.formats.sources import source
 from winnow.formats.verification import Checks, verify
 from winnow.scoring import Score
+from winnow.scoring.streams import as_row
 
 TEXTS = Checks(SCORERS)
 
@@ -61,6 +65,29 @@ def test_a_format_that_lays_out_anew_keeps_the_verdicts(tmp_path):
         else:
             with pytest.raises(UserError, match=r"layout now gives .* \(passed: False\)"):
                 verify(path, fmt, members, checks)
+
+
+def test_a_choice_in_lightrfts_words_is_judged_again(tmp_path):
+    scorers = scoring.parse(["choice"])
+    members = []
+    chosen = [each for each in selected() if each.row["role"] == "chosen"]
+    written_as = ("image 1 is better.", "Image 2 is better", "**image 2 is better** so")
+    for each, written in zip(chosen, written_as, strict=True):
+        number = written.partition("mage ")[2][0]
+        prompt = replace(each.prompt, reference=f"Image {number} is better", metadata={})
+        text = f"<think>a</think><answer>{written}</answer>"
+        scores = {
+            name: as_row(made.score(text, prompt.reference), made.version) for name, made in scorers.items()
+        }
+        assert scores["choice"]["passed"]
+        members.append(source({**each.row, "text": text, "scores": scores}, prompt))
+    for name in ("lightrft", "sharegpt"):
+        path, fmt = write(tmp_path, name, members)
+        assert verify(path, fmt, members, Checks(scorers)).rows == 3
+    path, fmt = write(tmp_path, "lightrft", members)
+    path.write_text(path.read_text().replace("Image 1", "Image 2"))
+    with pytest.raises(UserError, match="another choice"):
+        verify(path, fmt, members, Checks(scorers))
 
 
 class Judge:

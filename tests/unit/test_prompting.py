@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +15,14 @@ from winnow.errors import UserError
 from winnow.prompting import PromptTemplates, read_prompts
 from winnow.templates import render
 
+ROOT = Path(__file__).parents[2]
 TALK = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
 ANSWER = {"role": "assistant", "content": "a"}
 
 
-def prompts(*rows, templates=PromptTemplates(), read=None):  # noqa: B008 (frozen)
+def prompts(*rows, templates=PromptTemplates(), read=None, drop=False):  # noqa: B008 (frozen)
     numbered = [(f"d.jsonl, line {number}", row) for number, row in enumerate(rows, start=1)]
-    return list(read_prompts(numbered, read or adapter("auto"), templates))
+    return list(read_prompts(numbered, read or adapter("auto"), templates, drop_duplicates=drop))
 
 
 @pytest.mark.parametrize("field", PROMPT_FIELDS)
@@ -34,6 +38,33 @@ def test_auto_finds_the_reference(field):
 def test_the_short_answer_goes_before_the_worked_solution():
     row = {"problem": "q", "answer": "4", "solution": "2 + 2 = 4"}
     assert adapter("auto")(row, "here").reference == "4"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (["4"], "4"),
+        ([4], "4"),
+        ([0.5], "0.5"),
+        (["a", "b"], None),
+        ([], None),
+        ({"x": 4}, None),
+        ([["4"]], None),
+        ([None], None),
+        ([{"x": 4}], None),
+        (b"4", None),
+    ],
+)
+def test_a_reference_is_one_text_or_an_error(answer, expected):
+    for name in ("auto", "deepscaler"):
+        read = adapter(name)
+        if expected is not None:
+            assert read({"problem": "q", "answer": answer}, "d.jsonl, line 3").reference == expected
+            continue
+        with pytest.raises(UserError, match="one answer") as error:
+            read({"problem": "q", "answer": answer}, "d.jsonl, line 3")
+        assert error.value.where == "d.jsonl, line 3" and "'answer' is " in error.value.found
+        assert "adapter" in error.value.mend
 
 
 def test_given_fields_win():
@@ -128,6 +159,74 @@ def test_ids_are_the_rows_own_or_a_hash_of_what_is_asked():
 def test_duplicates_name_both_lines(rows):
     with pytest.raises(UserError, match=r"^d\.jsonl, line 3: id .* stands already in d\.jsonl, line 1"):
         prompts(*rows)
+
+
+def test_the_error_names_the_option_unless_the_rows_are_not_equal():
+    with pytest.raises(UserError) as error:
+        prompts({"prompt": "1"}, {"prompt": "1"})
+    assert "data.duplicates" in error.value.mend and "--duplicates drop" in error.value.mend
+    with pytest.raises(UserError, match="another question") as error:
+        prompts({"id": 1, "prompt": "1"}, {"id": 1, "prompt": "2"})
+    assert "data.duplicates" not in error.value.mend
+
+
+def test_duplicates_are_dropped_and_counted(caplog):
+    rows = [{"prompt": "1", "note": 1}, {"prompt": "2"}, {"prompt": "1"}, {"prompt": "3"}, {"prompt": "1"}]
+    kept = prompts(*rows, drop=True)
+    assert [(each.messages[0]["content"], each.metadata.get("note")) for each in kept] == [
+        ("1", 1), ("2", None), ("3", None),
+    ]  # fmt: skip
+    [told] = caplog.messages
+    assert told.startswith("2 duplicate rows are dropped, the first in d.jsonl, line 3 (stands already in")
+    assert "d.jsonl, line 1" in told
+
+
+def test_nothing_is_told_where_nothing_is_dropped(caplog):
+    assert len(prompts({"prompt": "1"}, {"prompt": "2"}, drop=True)) == 2
+    assert not caplog.messages
+
+
+def test_dropped_rows_of_another_reference_are_told_apart(caplog):
+    rows = [{"prompt": "1", "answer": a} for a in ("4", "4", "5")]
+    assert [each.reference for each in prompts(*rows, drop=True)] == ["4"]
+    assert caplog.messages[0].startswith("2 duplicate rows")
+    assert caplog.messages[1].startswith("1 of them have another reference")
+    assert "d.jsonl, line 3" in caplog.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"prompt": "2", "answer": "4"}, "question"),
+        ({"prompt": "1", "answer": "5"}, "reference"),
+        ({"prompt": "1"}, "reference"),
+        ({"prompt": "1", "answer": "4", "images": ["a.png"]}, "question"),
+    ],
+)
+def test_an_id_of_two_contents_stays_an_error_where_duplicates_are_dropped(other, what):
+    row = {"id": "x", "prompt": "1", "answer": "4"}
+    assert len(prompts(row, dict(row), drop=True)) == 1
+    with pytest.raises(UserError, match=f"id 'x' stands already in d.jsonl, line 1, with another {what}"):
+        prompts(row, {"id": "x", **other}, drop=True)
+
+
+def test_duplicates_of_adapters_that_make_ids_of_the_content_are_dropped():
+    pair = {"path1": "a.png", "path2": "b.png", "prompt": "a dog"}
+    rows = [pair, {**pair, "confidence": 0.5}, {**pair, "path1": "b.png", "path2": "a.png"}]
+    assert len(prompts(*rows, read=adapter("hpdv3"), drop=True)) == 2
+    problem = {"problem": "q", "answer": "4", "solution": ""}
+    kept = prompts(problem, {**problem, "solution": "2 + 2"}, read=adapter("deepscaler"), drop=True)
+    assert len(kept) == 1
+
+
+def test_the_program_drops_duplicates_where_it_is_told_to(tmp_path):
+    (tmp_path / "d.jsonl").write_text('{"prompt": "1"}\n' * 3 + '{"prompt": "2"}\n')
+    command = [sys.executable, str(ROOT / "scripts/prompts.py"), "--dataset", str(tmp_path / "d.jsonl")]
+    command += ["--output_dir", str(tmp_path / "p")]
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert failed.returncode == 2 and "--duplicates drop" in failed.stderr
+    done = subprocess.run([*command, "--duplicates", "drop"], capture_output=True, text=True, check=True)
+    assert "2 duplicate rows are dropped" in done.stderr and "2 prompts in 1 shards" in done.stderr
 
 
 def test_templates_leave_braces_of_mathematics_alone():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,10 +70,27 @@ def test_choice_among_others():
         # What merely begins like a choice is compared as a whole.
         ("A. Lincoln", "A. Einstein", False), ("x: 5", "x: 3", False), ("B) London", "B) Paris", False),
         ("b) paris", "B) Paris", True), ("A. Einstein", "a. einstein", True),
+        # How it looks does not matter, what it says does.
+        ("**B**", "B", True), ("__B__", "B", True), ("*b*", "B", True), ("`B`", "B", True),
+        ("$B$", "B", True),
+        (r"\(B\)", "B", True), (r"\text{B}", "B", True), (r"\textbf{(B)}", "B", True),
+        ("**B) Paris**", "B", True),
+        ("**B**. Paris", "B", True), (r"$\mathrm{B}$.", "B", True), (r"**\text{B}**", "B", True),
+        ("B", r"\text{B}", True), ("(B)", "**B**", True), (r"\boxed{\text{B}}", r"\boxed{\text{B}}", True),
+        ("**C**", "B", False), ("**Bonn**", "B", False), ("B*", "B", False), ("**B", "B", False),
+        (r"\text{B", "B", False), (r"\frac{B}", "B", False), ("*A* cat", "A", False), ("", "B", False),
+        (r"\text{}", "B", False), ("****", "B", False), ("**B** and **C**", "B", False),
+        ("**Paris**", "Paris", False),
     ],
 )  # fmt: skip
 def test_choice_letters(stated, reference, passed):
     assert scoring.build("exact_answer").score(f"<answer>{stated}</answer>", reference).passed == passed
+
+
+def test_marks_that_are_never_closed_take_no_time():
+    started = time.monotonic()
+    assert not verdict(scoring.build("exact_answer"), "<answer>" + "\\(" * 100_000 + "</answer>", "B")[1]
+    assert time.monotonic() - started < 1
 
 
 def test_the_last_line_as_answer():

@@ -78,7 +78,7 @@ def test_more_shards_than_files_may_be_open(tmp_path):
 
 @pytest.mark.parametrize("apart", [1, 30_000])
 def test_a_duplicate_is_found_far_from_the_first_beyond_what_memory_holds(apart, monkeypatch):
-    monkeypatch.setattr("winnow.prompting.SEEN_KIB", 16)
+    monkeypatch.setattr("winnow.duplicates.SEEN_KIB", 16)
 
     def dataset():
         for number in range(apart):

@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[2]
 ROWS = [{"question": f"{i}?", "answer": str(i)} for i in range(7)]
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
@@ -84,6 +88,31 @@ def test_json_that_is_none_is_named_by_its_row(tmp_path, text, row, words):
     error = refused(rows, path)
     assert error.where == f"{path}, row {row}"
     assert words in error.found
+
+
+@given(
+    st.integers(-(10**40), 10**40)
+    | st.integers(-(1 << 63) - 2, -(1 << 63) + 2)
+    | st.integers(2**64 - 3, 2**64 + 3)
+)
+def test_integers_keep_every_digit_in_lines_as_in_a_list(folder, number):
+    row = {"id": number, "deep": [{"answer": number, "text": str(number)}]}
+    (folder / "d.jsonl").write_text(json.dumps(row) + "\n")
+    (folder / "d.json").write_text(json.dumps([row]))
+    [of_lines], [of_list] = rows(folder / "d.jsonl"), rows(folder / "d.json")
+    assert of_lines == of_list
+    held = number if -(1 << 63) <= number < 1 << 64 else str(number)
+    assert of_lines == {"id": held, "deep": [{"answer": held, "text": str(number)}]}
+    # Every record can hold it.
+    assert orjson.loads(orjson.dumps(of_lines)) == of_lines
+
+
+def test_integers_of_hundreds_of_digits_and_rows_that_are_too_deep(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"answer": ' + "7" * 300 + "}\n")
+    assert rows(path) == [{"answer": "7" * 300}]
+    path.write_text('{"id": ' + "7" * 30 + ', "deep": ' + "[" * 1000 + "]" * 1000 + "}\n")
+    assert "line 1" in refused(rows, path).where
 
 
 def test_what_is_no_utf_8_is_named(tmp_path):

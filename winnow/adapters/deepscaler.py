@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from winnow.adapters.example import Adapter, Example
-from winnow.adapters.fields import has, id_of
+from winnow.adapters.fields import has, id_of, one_text, several
 from winnow.errors import UserError
 from winnow.records import content_id
 
@@ -29,7 +29,11 @@ def deepscaler() -> Adapter:
                     "problem, answer and, if there is one, solution",
                     "mend the row, or choose the adapter auto",
                 )
-        known = content_id(orjson.dumps([str(problem), str(answer)]).decode())
-        return Example(prompt=str(problem), reference=str(answer), id=id_of(row) or known)
+        asked, expected = one_text(problem), one_text(answer)
+        if asked is None or expected is None:
+            field, value = ("problem", problem) if asked is None else ("answer", answer)
+            raise several(field, value, where, "choose the adapter generic, with the fields that have one")
+        known = content_id(orjson.dumps([asked, expected]).decode())
+        return Example(prompt=asked, reference=expected, id=id_of(row) or known)
 
     return read

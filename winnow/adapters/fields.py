@@ -118,7 +118,7 @@ def reference_of(row: Mapping[str, Any], field: str | None, where: str) -> str |
     """The reference as text: the field that is given, or the first of the usual names, or None.
 
     Raises:
-        UserError: the field that is given is missing.
+        UserError: the field that is given is missing, or the reference is no one text.
     """
     if field is not None and row.get(field) is None:
         raise UserError(
@@ -128,7 +128,33 @@ def reference_of(row: Mapping[str, Any], field: str | None, where: str) -> str |
             "set response_field to the right name, or mend the row",
         )
     name = field or first(row, RESPONSE_FIELDS)
-    return None if name is None else str(row[name])
+    if name is None:
+        return None
+    text = one_text(row[name])
+    if text is None:
+        raise several(name, row[name], where, "name a field with one answer as response_field")
+    return text
+
+
+def one_text(value: Any) -> str | None:
+    """A value as text, also where it is the only one of a list; None where it is not one but several.
+
+    Data sets that allow for several accepted answers have a list of one where there is but one.
+    """
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    return None if value is None or isinstance(value, list | tuple | Mapping | bytes) else str(value)
+
+
+def several(name: str, value: Any, where: str, mend: str) -> UserError:
+    """The error of a field with several values where one text is expected."""
+    kind = f"a list of {len(value)}" if isinstance(value, list | tuple) else type(value).__name__
+    return UserError(
+        where,
+        f"{name!r} is {kind}: {value!r:.80}",
+        "one answer: text, a number, or a list of one of these",
+        f"{mend}, or choose among them in an adapter of your own (docs/data.md)",
+    )
 
 
 def id_of(row: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,7 @@
-"""The objects of a JSON file, one at a time: a list of them, or one after the other."""
+"""The objects of a JSON file, one at a time: a list of them, one after the other, or one a line.
+
+Integers beyond 64 bits, which no record can hold, are read as text: every digit of an answer counts.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from winnow import jsonl
 from winnow.errors import UserError
 
 CHUNK = 1 << 20
@@ -15,6 +19,9 @@ CHUNK = 1 << 20
 LARGEST_ROW = 64 << 20
 """Characters of an object, at most: what is never closed is not read to the file's end."""
 
+LEAST, MOST = -(1 << 63), (1 << 64) - 1
+"""The integers that a record can hold."""
+_LONG = re.compile(rb"[0-9]{19}")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MEND = "repair the file: `python -m json.tool` names the place"
 
@@ -59,6 +66,36 @@ def placed(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
             text.fail("the file ends", "']': the file is cut off")
 
 
+def of_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, object) of a JSONL file, the place as ``line 1``.
+
+    Raises:
+        UserError: no such file, or a line that is torn, empty, not JSON or not an object.
+    """
+    for number, line in jsonl.numbered_lines(path):
+        place = f"line {number}"
+        yield place, _of_line(line, f"{path}, {place}")
+
+
+def _of_line(line: bytes, where: str) -> dict[str, Any]:
+    row = jsonl.parse_line(line, where)
+    if not _LONG.search(line):
+        return row
+    # orjson, which has found that the line is JSON, makes a float of a long integer.
+    try:
+        return json.loads(line, parse_int=_whole_number)  # type: ignore[no-any-return]
+    except RecursionError:
+        raise UserError(where, "objects in objects, too deep", "a row that can be read", _MEND) from None
+
+
+def _whole_number(digits: str) -> int | str:
+    """An integer as JSON has it: as text where no record can hold it."""
+    if len(digits) > len(str(LEAST)):
+        return digits
+    number = int(digits)
+    return number if LEAST <= number <= MOST else digits
+
+
 class _Window:
     """The part of a file that is being read."""
 
@@ -66,7 +103,7 @@ class _Window:
         self._file, self._path = file, path
         self._text, self._at = "", 0
         self._line, self._counted = 1, 0
-        self._decoder = json.JSONDecoder(parse_constant=_no_constant)
+        self._decoder = json.JSONDecoder(parse_constant=_no_constant, parse_int=_whole_number)
         self.row = 0
 
     def peek(self) -> str:

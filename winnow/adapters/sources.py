@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from winnow import jsonl
 from winnow.adapters import csv_rows, json_rows
 from winnow.errors import UserError
 
@@ -36,8 +35,8 @@ def read_dataset(
     stop = None if count is None else start + count
     path = Path(dataset)
     if path.suffix == ".jsonl":
-        for number, row in islice(jsonl.numbered(path), start, stop):
-            yield f"{path}, line {number}", row
+        for place, row in islice(json_rows.of_lines(path), start, stop):
+            yield f"{path}, {place}", row
         return
     for place, row in islice(_rows(dataset, split), start, stop):
         yield f"{dataset}, {place}", dict(row)

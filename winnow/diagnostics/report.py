@@ -117,7 +117,7 @@ def bin_label(row: dict[str, Any]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{share:.1%}"
+    return "  none" if share is None else f"{share:6.1%}"
 
 
 def _figure(value: float | None) -> str:

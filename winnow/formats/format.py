@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal, Protocol
 
-from winnow.formats.tags import answer_of, reasoning_of
+from winnow.formats.tags import answer_of, choice_of, reasoning_of
 from winnow.images import PLACEHOLDER
 from winnow.records import Message
 
@@ -74,6 +74,11 @@ class Conversation:
     def answer(self) -> str | None:
         """What stands in the completion's last ``<answer>``."""
         return answer_of(self.completion)
+
+    @property
+    def choice(self) -> str | None:
+        """The answer as ``Image 1 is better``, however the completion writes it; any other as it stands."""
+        return choice_of(self.answer)
 
 
 @dataclass(frozen=True)

@@ -13,24 +13,24 @@ from winnow.errors import UserError
 from winnow.formats.format import Conversation, Origin, Takes
 from winnow.formats.sharegpt import messages_of, turns_of
 from winnow.formats.tags import tagged
-from winnow.scoring.answers import normalize
+from winnow.scoring.choice import BETTER
 
-FIRST, SECOND = "Image 1 is better", "Image 2 is better"
-SAID = {normalize(FIRST): "A", normalize(SECOND): "B"}
-"""What the answers mean, whatever their case; the scorer `choice` does not look at it either."""
+SAID = dict(zip(BETTER, "AB", strict=True))
+"""What the answers mean."""
 
 
 class LightRft:
     """``{"conversations": [{"from": "human"}, {"from": "gpt"}], "images": [first shown, second shown]}``.
 
-    The answer is written as ``<think>\\n…\\n</think>\\n<answer>…</answer>``; a completion without reasoning
-    stays without. The texts have no ``<image>``: LightRFT puts the images in itself.
+    The answer is written as ``<think>\\n…\\n</think>\\n<answer>Image 1 is better</answer>``, in these words
+    however the model wrote it. The reasoning is the model's own; a completion without stays without. The
+    texts have no ``<image>``: LightRFT puts the images in itself.
     """
 
     name = "lightrft"
     filename = "rejection_sampling_train.json"
     takes: Takes = "chosen"
-    holds = ("bare", "images", "reasoning", "answer")
+    holds = ("bare", "images", "reasoning", "choice")
 
     def to_row(self, conversation: Conversation) -> dict[str, Any]:
         """A row of the format.
@@ -104,13 +104,13 @@ class LightRftSamples:
 
 
 def stated(conversation: Conversation) -> str:
-    """The completion's answer.
+    """The completion's answer, a choice between two images in LightRFT's words.
 
     Raises:
         UserError: it has none in tags.
     """
-    if conversation.answer:
-        return conversation.answer
+    if conversation.choice:
+        return conversation.choice
     raise UserError(
         where_of(conversation),
         f"no <answer> in {conversation.completion[-80:]!r}",
@@ -137,7 +137,7 @@ def preference(conversation: Conversation) -> str | None:
             "make the prompts again with the data set that they belong to",
         )
     preferred = "A" if conversation.images == pair else "B"
-    said = SAID.get(normalize(conversation.answer or ""), preferred)
+    said = SAID.get(conversation.choice or "", preferred)
     for what, told in (("answer", said), ("data set's preference", metadata.get("preference", preferred))):
         if told != preferred and pair[0] != pair[1]:
             raise UserError(

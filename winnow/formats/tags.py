@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from winnow.scoring.choice import BETTER, Choice
+
 THINK, ANSWER = "think", "answer"
+BETTER_IMAGE = Choice(BETTER)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
@@ -10,6 +13,11 @@ def answer_of(text: str) -> str | None:
     """What stands in the last ``<answer>…</answer>``, stripped; None where there is none."""
     place = _answer(text)
     return None if place is None else text[place[0] + len("<answer>") : place[1]].strip()
+
+
+def choice_of(answer: str | None) -> str | None:
+    """An answer in the words of the choice that the scorer `choice` reads in it; else as it stands."""
+    return answer if answer is None else BETTER_IMAGE.named(answer) or answer
 
 
 def reasoning_of(text: str) -> str | None:

@@ -143,7 +143,7 @@ def _completions(fmt: Format, unit: Unit) -> list[Conversation]:
         return [unit.chosen, unit.rejected]
     if isinstance(unit, Answered):
         return [Conversation(unit.messages, text, unit.images, unit.origin) for text in unit.completions]
-    return [unit] if {"completion", "answer"} & set(fmt.holds) else []
+    return [unit] if {"completion", "choice"} & set(fmt.holds) else []
 
 
 def _check_images(unit: Unit, prompt: Prompt, root: Path) -> None:

@@ -168,6 +168,7 @@ def _source(run: RunFiles) -> Iterator[str]:
         ("data set", "dataset"), ("split", "dataset_split"), ("adapter", "dataset_adapter"),
         ("prompt's field", "prompt_field"), ("reference's field", "response_field"),
         ("first row", "start_idx"), ("prompts at most", "num_samples"),
+        ("rows that stand twice", "duplicates"),
         ("shown to the student", "prompt_template"), ("student's system message", "system_prompt"),
         ("shown to the teacher", "teacher_template"), ("teacher's system message", "teacher_system_prompt"),
     )  # fmt: skip

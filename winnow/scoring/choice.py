@@ -74,9 +74,13 @@ class Choice:
     def _form(self, choice: str) -> str:
         return normalize(choice) if self._folded else choice.strip()
 
-    def _of_reference(self, reference: str) -> str | None:
-        named = self._named(extract_reference(reference))
+    def named(self, text: str) -> str | None:
+        """The one choice that a text names; None where it names none or several."""
+        named = self._named(text)
         return named[0] if len(set(named)) == 1 else None
+
+    def _of_reference(self, reference: str) -> str | None:
+        return self.named(extract_reference(reference))
 
     def _named(self, text: str) -> list[str]:
         """The choices that a text names, in its order."""

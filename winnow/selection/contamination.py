@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from winnow import jsonl
 from winnow.errors import UserError
 from winnow.records import Prompt
 from winnow.selection.decision import REJECTED, Decision
+from winnow.selection.rows_of_test_sets import LINES, ROWS, rows_of
 from winnow.selection.words import Hashes, ngram_hashes, text_hash, words
 
 MOST_SHARED = 10
@@ -34,10 +34,10 @@ class TestSet:
     Attributes:
         name: under which it is told.
         hashes: of its runs of words, sorted. [runs]
-        records: the record in which each run stands first, as a line number. [runs]
-        places: the file and the first line number of each file, in order.
+        records: the record in which each run stands first, counted over all files from 0. [runs]
         short: of its texts that are shorter than a run, as whole texts, sorted.
         short_records: their records.
+        files: the first record of each file, and the file, in order.
     """
 
     __test__ = False
@@ -49,18 +49,19 @@ class TestSet:
     files: tuple[tuple[int, str], ...]
 
     def place(self, record: int) -> str:
-        """The file and line of a record, counted over all files."""
+        """The file of a record, counted over all files, and its line or row there."""
         first, path = next(entry for entry in reversed(self.files) if entry[0] <= record)
-        return f"{path}, line {record - first + 1}"
+        own = record - first
+        return f"{path}, row {own}" if Path(path).suffix in ROWS else f"{path}, line {own + 1}"
 
 
 def read_test_set(name: str, paths: Iterable[str | Path], n: int) -> TestSet:
-    """Read a test set: every text in the objects of a JSONL file, or every line of a text file.
+    """Read a test set: every text in the rows of a .jsonl, .json or .parquet file, or every line of another.
 
     Of Winnow's own prompt files, the prompts as the data set has them.
 
     Raises:
-        UserError: a file that is not there, is not JSONL by its name and content, or sets without any text.
+        UserError: a file that is not there, is not what its name says, or sets without any text.
     """
     runs: list[Hashes] = []
     short: list[Hashes] = []
@@ -169,10 +170,10 @@ def _find(known: Hashes, hashes: Hashes) -> tuple[int, int] | None:
 
 def _texts(path: Path) -> Iterator[list[str]]:
     """The texts of each record of a file."""
-    if path.suffix in (".jsonl", ".json"):
-        for row in jsonl.rows(path):
+    if path.suffix in (*LINES, *ROWS):
+        for where, row in rows_of(path):
             if isinstance(row.get("messages"), list) and isinstance(row.get("metadata"), dict):
-                yield list(prompt_texts(Prompt.from_row(row, str(path))))
+                yield list(prompt_texts(Prompt.from_row(row, where)))
             else:
                 yield list(_strings(row))
         return
@@ -183,7 +184,7 @@ def _texts(path: Path) -> Iterator[list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"selection: decontaminate, {path}", f"cannot be read ({error})",
-            "a JSONL file (.jsonl), or a text file in UTF-8", "check the path",
+            "rows (.jsonl, .json, .parquet), or a text file in UTF-8", "check the path",
         ) from None  # fmt: skip
 
 

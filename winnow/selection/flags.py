@@ -60,7 +60,7 @@ def add_filters(p: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FILE",
-        help="test sets, JSONL or text; a name may have several files",
+        help="test sets, .jsonl, .json, .parquet or text; a name may have several files",
     )
     group.add_argument("--decontaminate_words", type=positive_int, default=13, help="words of a shared run")
 

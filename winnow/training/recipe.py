@@ -13,6 +13,7 @@ from typing import Any
 from winnow import jsonl
 from winnow.errors import UserError
 from winnow.locks import locked
+from winnow.training.attention import check_precision
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Recipe:
         max_prompt_length: examples with a longer prompt are left out; None is no limit.
         dtype: of the weights while training.
         bf16, gradient_checkpointing: to save memory.
+        attn_implementation: how attention is computed; None is what transformers chooses.
         seed: of the order of the examples, and of dropout.
         save_steps: optimizer steps between the checkpoints that a killed run resumes from.
         image_root: the folder of the examples' images; None where they have none.
@@ -53,6 +55,7 @@ class Recipe:
     dtype: str = "float32"
     bf16: bool = False
     gradient_checkpointing: bool = False
+    attn_implementation: str | None = None
     seed: int = 0
     save_steps: int = 50
     image_root: str | None = None
@@ -66,6 +69,7 @@ class Recipe:
                 "whole micro-batches in each optimizer step",
                 "change one of the two",
             )
+        check_precision(self.attn_implementation, self.dtype, self.bf16)
 
 
 @dataclass(frozen=True)

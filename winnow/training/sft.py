@@ -108,17 +108,38 @@ def _trainer(
         directory, trust_remote_code=code
     )
     return Trainer(
-        model=(AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
-            directory,
-            dtype=getattr(torch, recipe.dtype),
-            use_safetensors=True,
-            trust_remote_code=code,
-        ),
+        model=_model(recipe, directory, sees, code),
         processing_class=reader,
         args=_arguments(recipe, workplace, state, sees),
         train_dataset=_rows(recipe, workplace, state, given, reader),
         callbacks=[MarkWhole(), stop],
     )
+
+
+def _model(recipe: Recipe, directory: Path, sees: bool, trust_remote_code: bool) -> Any:
+    """The model to train.
+
+    Raises:
+        UserError: it cannot compute its attention as the recipe says.
+    """
+    chosen = recipe.attn_implementation
+    try:
+        return (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
+            directory,
+            dtype=getattr(torch, recipe.dtype),
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            **({} if chosen is None else {"attn_implementation": chosen}),
+        )
+    except (ImportError, ValueError) as error:
+        if chosen is None:
+            raise
+        raise UserError(
+            f"{directory}, --attn_implementation {chosen}",
+            f"transformers cannot load it ({str(error)[:300]})",
+            "an implementation that this model and this machine have",
+            "set training.attn_implementation to another, or to null, transformers' own choice",
+        ) from error
 
 
 def reads_images(directory: Path, trust_remote_code: bool) -> bool:
