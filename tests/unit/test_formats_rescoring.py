@@ -13,6 +13,8 @@ from winnow.formats.sources import source
 from winnow.formats.verification import Checks, verify
 from winnow.scoring import Score
 from winnow.scoring.streams import as_row
+from winnow.tracing.made_of import completions_of
+from winnow.tracing.rows import rows_of
 
 TEXTS = Checks(SCORERS)
 
@@ -85,6 +87,8 @@ def test_a_choice_in_lightrfts_words_is_judged_again(tmp_path):
         path, fmt = write(tmp_path, name, members)
         assert verify(path, fmt, members, Checks(scorers)).rows == 3
     path, fmt = write(tmp_path, "lightrft", members)
+    traced = [completions_of(row, fmt, members) for row in rows_of(path)]
+    assert traced == [[each.row["id"]] for each in members]
     path.write_text(path.read_text().replace("Image 1", "Image 2"))
     with pytest.raises(UserError, match="another choice"):
         verify(path, fmt, members, Checks(scorers))
