@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from winnow.scoring.choice import BETTER, Choice
+import re
 
 THINK, ANSWER = "think", "answer"
-BETTER_IMAGE = Choice(BETTER)
+# Of its own: training rests on this module, and is not to be done again because a scorer was changed.
+BETTER_IMAGE = re.compile(r"(?<![^\W_])image ([12]) is better(?![^\W_])")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
@@ -17,7 +18,10 @@ def answer_of(text: str) -> str | None:
 
 def choice_of(answer: str | None) -> str | None:
     """An answer in the words of the choice that the scorer `choice` reads in it; else as it stands."""
-    return answer if answer is None else BETTER_IMAGE.named(answer) or answer
+    if answer is None:
+        return None
+    named = set(BETTER_IMAGE.findall(" ".join(answer.casefold().split())))
+    return f"Image {named.pop()} is better" if len(named) == 1 else answer
 
 
 def reasoning_of(text: str) -> str | None:
