@@ -88,6 +88,25 @@ def test_results_behind_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert lacking(disk / "small", work) == SCORING_ONLY
 
 
+def test_the_number_of_shards_was_changed(tmp_path: Path) -> None:
+    """What was made of other shards lies beside what was published, and sorts before it."""
+    run = finished_run.FinishedRun(tmp_path)
+    run.add_arm(ARM)
+    run.record(
+        run.results / "selected" / ARM.path / "accepted.jsonl", "select", "select.py", "--num_shards=2"
+    )
+    for folder, program, flags in (
+        ("prompts/train/00000-of-00002", "prompts.py", "--dataset=new.jsonl"),
+        (f"completions/train/step-{ARM.step}/{ARM.alpha}/00000-of-00002.block-0", "generate.py", "--seed=18"),
+    ):
+        path = run.results / f"{folder}.jsonl"
+        jsonl.write_text(path, "")
+        run.record(path, program.partition(".")[0], program, flags)
+    found = read_run(run.results, [ARM], ())
+    assert found.prompts is not None and found.prompts.first("dataset") == "new.jsonl"
+    assert found.arms[0].records["generate"].first("seed") == "18"
+
+
 def test_a_folder_without_records(apart: finished_run.FinishedRun, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--workdir .*here: no \.snakemake/metadata in it"):
         lacking(apart.results, tmp_path / "here")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,15 +140,36 @@ def _check_source(path: Path, accepted: Path, records: JobRecords) -> None:
 
 def _records(layout: Layout, arm: Arm, records: JobRecords) -> dict[str, JobRecord]:
     """The jobs behind an arm; of those that work on blocks, the one of the first block."""
-    paths = {
-        "generate": Path(layout.completions(arm)).glob("*.block-0.jsonl"),
-        "score": Path(layout.scored(arm)).glob("*.block-0.jsonl"),
-        "select": [Path(layout.selected(arm, "accepted.jsonl"))],
-        "export": Path(layout.training_data(arm, "")).glob("*"),
-    }
+    whole = _first(
+        {
+            "select": [Path(layout.selected(arm, "accepted.jsonl"))],
+            "export": Path(layout.training_data(arm, "")).glob("*"),
+        },
+        records,
+    )
+    # Blocks of another number of shards, which the config once had, may lie there still.
+    count = num_shards(whole)
+    blocks = "*.block-0.jsonl" if count is None else f"*-of-{count:05d}.block-0.jsonl"
+    return whole | _first(
+        {
+            "generate": Path(layout.completions(arm)).glob(blocks),
+            "score": Path(layout.scored(arm)).glob(blocks),
+        },
+        records,
+    )
+
+
+def _first(paths: Mapping[str, Iterable[Path]], records: JobRecords) -> dict[str, JobRecord]:
+    """Of each stage the record of its first file that has one."""
     found = {stage: (records.of(path) for path in sorted(given)) for stage, given in paths.items()}
     first = {stage: next(filter(None, given), None) for stage, given in found.items()}
     return {stage: record for stage, record in first.items() if record is not None}
+
+
+def num_shards(records: Mapping[str, JobRecord]) -> int | None:
+    """Of the prompts that an arm was made of, as its jobs were told; None where no record tells."""
+    told = (records[stage].first("num_shards") for stage in ("export", "select") if stage in records)
+    return next((int(each) for each in told if each), None)
 
 
 def _formats(folder: Path, names: Sequence[str], export: JobRecord | None) -> list[Format]:

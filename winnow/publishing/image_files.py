@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from winnow.errors import UserError
 from winnow.images import ImageError, file_type, located
 from winnow.prompt_images import ReplacedImage
+from winnow.publishing.arm_files import num_shards
 from winnow.publishing.published_file import PublishedFile
 from winnow.publishing.run_files import RunFiles
 from winnow.records import Prompt
@@ -85,8 +86,7 @@ def find_prompts(run: RunFiles, results: Path) -> list[Path]:
         UserError: a shard that an export read is missing.
     """
     folder = results / "prompts" / "train"
-    exports = [arm.records["export"] for arm in run.arms if "export" in arm.records]
-    counts = {int(each) for record in exports if (each := record.first("num_shards"))}
+    counts = {count for arm in run.arms if (count := num_shards(arm.records))}
     there = sorted(folder.glob("*-of-*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     if not counts and there:
         counts = {int(there[-1].stem.rpartition("-of-")[2])}

@@ -11,7 +11,7 @@ from winnow import jsonl
 from winnow.arms import Arm
 from winnow.errors import UserError
 from winnow.layout import Layout
-from winnow.publishing.arm_files import ArmFiles, read_arm
+from winnow.publishing.arm_files import ArmFiles, num_shards, read_arm
 from winnow.publishing.job_records import JobRecord, JobRecords
 
 _TO_EXPORT = "set `export: true` (or `train: true`) for the arm in the config, and run the pipeline"
@@ -70,7 +70,10 @@ def read_run(
     """
     layout, records = Layout(str(results)), JobRecords(results, workdir)
     found = tuple(read_arm(layout, arm, formats, records) for arm in arms)
-    shard = next(iter(sorted((results / "prompts" / "train").glob("*.jsonl"))), None)
+    # Shards of another number, which the config once had, may lie there still.
+    count = next(filter(None, (num_shards(arm.records) for arm in found)), None)
+    shards = "*.jsonl" if count is None else f"*-of-{count:05d}.jsonl"
+    shard = next(iter(sorted((results / "prompts" / "train").glob(shards))), None)
     prompts = records.of(shard) if shard else None
     hashes = [h for arm in found for h in (*arm.models, *arm.teachers)]
     source = prompts.first("dataset") if prompts else None
