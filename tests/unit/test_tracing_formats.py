@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -339,3 +340,24 @@ def test_a_format_of_ones_own(
 
 def contents(root: Path) -> list[dict[str, Any]]:
     return [row.content for row in rows_of(file_of(root, "messages"))]
+
+
+@pytest.mark.parametrize("format_name", ["open_instruct_completions", "messages"])
+def test_shards_of_another_number_lie_there_still(
+    root: Path, tmp_path: Path, format_name: str, traced: Any
+) -> None:
+    """data.train.shards was 1 and then 2; of the one, prompts and half of the scored blocks are left."""
+    older = tmp_path / "results/x"
+    shutil.copytree(root, older)
+    name = "00000-of-00001"
+    for path in (
+        older / f"prompts/train/{name}.jsonl",
+        older / f"scored/train/step-460/kl_symmetry/{name}.block-0.jsonl",
+    ):
+        path.write_bytes(b"".join(jsonl.dumps(prompt_of(each).to_row()) for each in IDS))
+        os.utime(path, (1, 1))
+    fmt = formats.find(format_name)
+    file = older / "training_data" / ARM / fmt.filename
+    expected = EXPECTED[fmt.takes]
+    for row in (1, len(expected)):
+        assert traced(file, "--results", older, "--row", row) == expected[row - 1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 
 from winnow import jsonl
 from winnow.arms import Arm, blocks_for
@@ -40,8 +41,10 @@ def groups_of(run: Run, arm: Arm) -> Iterator[Group]:
     Raises:
         UserError: as `sources_of`.
     """
-    shards = run.prompts()
-    first = next((path for path in run.blocks("scored", arm) if path.stat().st_size), None)
+    scored = run.blocks("scored", arm)
+    shards = _last_scored(run.prompts(), scored)
+    stems = tuple(f"{shard.stem}.block-" for shard in shards)
+    first = next((path for path in scored if path.name.startswith(stems) and path.stat().st_size), None)
     if first is None:
         raise UserError(
             run.folder("scored", arm),
@@ -58,3 +61,12 @@ def groups_of(run: Run, arm: Arm) -> Iterator[Group]:
         for block in blocks_for(arm.n, size)
     ]
     return read_groups(shards, blocks, arm.n, size)
+
+
+def _last_scored(shards: Sequence[Path], scored: Sequence[Path]) -> list[Path]:
+    """The shards of the number that was scored last: where the config once had another, both lie there."""
+    if not scored:
+        return []
+    last = max(scored, key=lambda path: path.stat().st_mtime_ns).name.partition(".block-")[0]
+    count = last.rpartition("-of-")[2]
+    return [shard for shard in shards if shard.stem.rpartition("-of-")[2] == count]
