@@ -116,6 +116,14 @@ def _check_drift(config: dict[str, Any]) -> None:
             "generation.save_logprobs: true",
             "set it (completions are drawn again), or leave the bound out",
         )
+    if selection["max_logprob_drift"] is not None and not generation["temperature"]:
+        raise UserError(
+            f"{WHERE}, key selection.max_logprob_drift",
+            f"{selection['max_logprob_drift']}, with generation.temperature 0: an arg-max is drawn with "
+            "certainty, and its log-probabilities are not kept",
+            "generation.temperature above 0",
+            "raise it (completions are drawn again), or leave the bound out",
+        )
     if generation["save_logprobs"] and generation["backend"] == "vllm" and config["serving"]["base_url"]:
         raise UserError(
             f"{WHERE}, key generation.save_logprobs",

@@ -319,6 +319,9 @@ def test_a_selection_of_everything_passes():
     config["scoring"] = {"exact_answer": {}, "numeric_error": {}}
     config["generation"] = {"save_logprobs": True}
     configs.check(copy.deepcopy(config))
+    config["generation"]["temperature"] = 0
+    assert "generation.temperature above 0" in str(refusal(config))
+    config["generation"]["temperature"] = 1
     config["generation"]["backend"] = "vllm"
     config["serving"] = {"base_url": ["http://127.0.0.1:8000/v1"]}
     assert "servers that run already" in str(refusal(config))
