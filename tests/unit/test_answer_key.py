@@ -65,6 +65,7 @@ EQUAL = (
     ("n!", "n (n-1)!"),
     ("\\text{even}", "even", "\\text{Even}"),
     ("\\text{no}", "no"),
+    ("\\text{yes}", "yes", "\\mathrm{Yes}"),
 )  # fmt: skip
 REST = (
     "-x", "x", "y", "x+y", "x-y", "xy", "x^2", "\\sqrt{x}", "2x", "\\frac1x", "1", "-1", "2", "\\pi",

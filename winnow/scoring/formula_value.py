@@ -135,9 +135,10 @@ class Evaluation:
     def _symbol(self, name: str) -> Number:
         if name == "e":
             return self._calculator.e + 0
+        if name.isalpha() and 1 < len(name) < SHORTEST_WORD:
+            # A bare "yes" is y·e·s to math-verify, with Euler's number.
+            return self._product([self._symbol(each) for each in name])
         self.opened = True
-        if name.isalpha() and len(name) < SHORTEST_WORD:
-            return math.prod((coordinate(each, self._point) for each in name), start=Fraction(1))
         return coordinate(name, self._point)
 
     def _unknown(self, formula: Any) -> Fraction:
