@@ -39,7 +39,7 @@ use rule generate as generate_heldout with:
         step="{checkpoint}",
         alpha="policy",
         num_rollout=config["evaluation"]["n"],
-        drawing=drawing_flags(config["evaluation"]["temperature"]),
+        drawing=drawing_flags(config["evaluation"]["temperature"], selected=False),
     message:
         "Drawing held-out completions of {wildcards.checkpoint}"
 

@@ -75,9 +75,13 @@ def model_flags(input):
     )
 
 
-def drawing_flags(temperature, served=True):
-    """The slice of the config that determines a completion; q* is `served` by nobody."""
+def drawing_flags(temperature, served=True, selected=True):
+    """The slice of the config that determines a completion; q* is `served` by nobody.
+
+    Log-probabilities are kept of what is `selected` from: nothing looks at those of held-out completions.
+    """
     generation = config["generation"]
+    logprobs = generation["save_logprobs"] and selected
     keys = ("top_k", "top_p", "max_new_tokens", "dtype")
     return " ".join(
         [flag("temperature", temperature), flag("seed", config["seed"])]
@@ -86,7 +90,7 @@ def drawing_flags(temperature, served=True):
         + image_root_flags()
         + (["--save_token_ids"] if generation["save_token_ids"] else [])
         # An arg-max is drawn with certainty: there is nothing to keep.
-        + (["--save_logprobs"] if generation["save_logprobs"] and temperature else [])
+        + (["--save_logprobs"] if logprobs and temperature else [])
         + (
             [flag("backend", "vllm")]
             if served and generation["backend"] == "vllm"

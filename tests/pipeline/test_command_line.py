@@ -21,7 +21,8 @@ UNTIL = f"{ANOTHER_RUN} --until select"
 OMIT_FROM = f"{ANOTHER_RUN} --omit-from train"
 FORCERUN = "--forcerun score"
 SITE = "--workflow-profile site --forcerun train --until train --printshellcmds"
-DRY_RUNS = [ANOTHER_RUN, BY_OPTION, BY_FILE, UNTIL, OMIT_FROM, FORCERUN]
+LOGPROBS = "--config 'generation={save_logprobs: true}' --printshellcmds"
+DRY_RUNS = [ANOTHER_RUN, BY_OPTION, BY_FILE, UNTIL, OMIT_FROM, FORCERUN, LOGPROBS]
 
 # Two GPUs for training, whatever the config says.
 SITE_PROFILE = {"set-resources": {"train": {"gpu": 2}}}
@@ -94,6 +95,13 @@ def test_config_merges_deeply_and_keeps_types(answers: dict[str, Outcome]) -> No
     (prompts,) = commands(outcome, "prompts")
     assert "--num_samples=5 " in prompts
     assert "--dataset=examples/arithmetic/data/heldout.jsonl" in prompts
+
+
+def test_log_probabilities_are_kept_of_what_is_selected_from(answers: dict[str, Outcome]) -> None:
+    drawn = commands(answers[LOGPROBS], "generate")
+    kept = {command for command in drawn if "--save_logprobs" in command}
+    assert kept == {command for command in drawn if "/completions/train/" in command}
+    assert kept
 
 
 def test_several_configfiles_merge(answers: dict[str, Outcome]) -> None:
