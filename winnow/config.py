@@ -14,6 +14,7 @@ from winnow.config_selection import check_pairs, check_scoring
 from winnow.errors import UserError, closest
 from winnow.schema import fill, schema
 from winnow.scoring import reward_files
+from winnow.training.attention import check_precision
 
 FILES_IN_FOLDER = 10_000
 """With more files in one folder, shared file systems slow down for everybody on them."""
@@ -124,6 +125,8 @@ def _check_training(training: dict[str, Any]) -> None:
             "a multiple of micro_train_batch_size",
             "change one of the two",
         )
+    with at_key("training.attn_implementation"):
+        check_precision(training["attn_implementation"], training["dtype"], training["bf16"])
 
 
 def _check_heldout(config: dict[str, Any]) -> None:

@@ -272,6 +272,13 @@ def test_selections_that_do_not_fit(selection, message):
     assert message in str(refusal(put("selection", selection)))
 
 
+def test_flash_attention_without_half_precision_is_refused_before_anything_is_drawn():
+    config = put("training.attn_implementation", "flash_attention_2")
+    assert "key training.attn_implementation" in refusal(copy.deepcopy(config)).where
+    config["training"]["bf16"] = True
+    configs.check(config)
+
+
 def test_heldout_prompts_to_keep_clear_of_must_be_there():
     config = put("selection", {"decontaminate_heldout": True})
     configs.check(copy.deepcopy(config))
