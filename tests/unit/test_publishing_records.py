@@ -15,7 +15,7 @@ from winnow import jsonl, working_directory
 from winnow.arms import Arm
 from winnow.errors import UserError
 from winnow.publishing.card import card
-from winnow.publishing.job_records import JobRecords
+from winnow.publishing.job_records import JobRecords, record_name
 from winnow.publishing.recipe import unrecorded
 from winnow.publishing.run_files import read_run
 
@@ -105,6 +105,33 @@ def test_the_number_of_shards_was_changed(tmp_path: Path) -> None:
     found = read_run(run.results, [ARM], ())
     assert found.prompts is not None and found.prompts.first("dataset") == "new.jsonl"
     assert found.arms[0].records["generate"].first("seed") == "18"
+
+
+def test_what_was_killed_in_one_folder_and_finished_in_another(
+    apart: finished_run.FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statistics = apart.results / "selected" / ARM.path / "statistics.json"
+    killed = tmp_path / "killed"
+    mark = killed / ".snakemake/incomplete" / record_name(str(statistics))
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    for folder in (apart.root, killed):
+        monkeypatch.chdir(folder)
+        working_directory.note(str(apart.results))
+    with pytest.raises(UserError, match="its job runs, or was killed"):
+        lacking(apart.results)
+    # Finished from the first folder, which has a record of it and was the last to run.
+    monkeypatch.chdir(apart.root)
+    working_directory.note(str(apart.results))
+    apart.record(statistics, "select", "select.py", "--strategy=correct")
+    monkeypatch.chdir("/")
+    assert lacking(apart.results) == SCORING_ONLY
+    # Where it runs again, it is being written.
+    again = apart.root / ".snakemake/incomplete" / record_name(str(statistics))
+    again.parent.mkdir(parents=True)
+    again.touch()
+    with pytest.raises(UserError, match="its job runs, or was killed"):
+        lacking(apart.results)
 
 
 def test_a_folder_without_records(apart: finished_run.FinishedRun, tmp_path: Path) -> None:

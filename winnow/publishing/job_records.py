@@ -90,8 +90,14 @@ class JobRecords:
         return None
 
     def interrupted(self, path: Path) -> bool:
-        """Whether the job that writes a file runs now, or was killed while it did."""
-        return any(place.exists() for _, place in self._places("incomplete", path))
+        """Whether the job that writes a file runs now, or was killed while it did.
+
+        A working directory in which it was killed keeps its mark, also where another one finished it later.
+        """
+        marked = [home for home, place in self._places("incomplete", path) if place.exists()]
+        recorded = [home for home, place in self._places("metadata", path) if place.exists()]
+        last = next((each.folder for each in self._homes if each.folder in (*marked, *recorded)), None)
+        return last in marked
 
     def _places(self, kind: str, path: Path) -> Iterator[tuple[Path, Path]]:
         """Working directories, and where the record may lie in each.
