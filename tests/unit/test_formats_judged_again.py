@@ -58,6 +58,14 @@ def test_every_completion_of_a_file_is_judged_again_in_windows(name, tmp_path, m
     assert len(many.asked) == 2
 
 
+def test_of_a_window_those_with_a_verdict_are_judged_again():
+    rows = members(lambda index, length: None if index == 0 else length)[:3]
+    many = Many()
+    found = judged_again({"many": many}, [(each.row["text"], each) for each in rows])
+    assert many.asked == [[each.row["id"] for each in rows[1:]]]
+    assert [sorted(each) for each in found] == [[], ["many"], ["many"]]
+
+
 def test_a_reference_is_no_completion_to_judge_again():
     chosen, rejected = members()[:2]
     reference = chosen._replace(row={**chosen.row, "is_reference": True})
@@ -85,7 +93,9 @@ def test_what_has_no_value_now_or_had_none_counts_by_its_record(tmp_path):
         verify(path, fmt, members(), Checks({**SCORERS, "many": Many(gone)}))
     without = members(lambda index, length: None)
     path, fmt = write(tmp_path, "messages", without)
-    assert verify(path, fmt, without, Checks({**SCORERS, "many": Many()})).rows == 3
+    many = Many()
+    assert verify(path, fmt, without, Checks({**SCORERS, "many": many})).rows == 3
+    assert many.asked == [], "it may have hung on them, and would again"
 
 
 @pytest.mark.slow

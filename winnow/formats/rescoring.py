@@ -27,13 +27,22 @@ def judged_again(
     """
     found: list[dict[str, Score]] = [{} for _ in texts]
     drawn = [(said, *each) for said, each in zip(found, texts, strict=True) if not is_reference(each[1].row)]
-    items = [Item(str(each.row["id"]), each.prompt, text, each.row) for _, text, each in drawn]
+    items = [(said, Item(str(each.row["id"]), each.prompt, text, each.row)) for said, text, each in drawn]
     for name, scorer in scorers.items():
-        if takes_items(scorer) and not scorer.costly and items:
-            for (said, *_), score in zip(drawn, scorer.score_items(items), strict=True):
-                if score.value is not None or isinstance(score, Unreferenced):
-                    said[name] = score
+        if not takes_items(scorer) or scorer.costly:
+            continue
+        # Where it gave up before, it would take as long again, and the record counts whatever it says.
+        asked = [each for each in items if _has_value(each[1], name)]
+        scores = scorer.score_items([item for _, item in asked]) if asked else []
+        for (said, _), score in zip(asked, scores, strict=True):
+            if score.value is not None or isinstance(score, Unreferenced):
+                said[name] = score
     return found
+
+
+def _has_value(item: Item, name: str) -> bool:
+    recorded = item.row["scores"].get(name)
+    return recorded is not None and recorded["value"] is not None
 
 
 def rescored(
