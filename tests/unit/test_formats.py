@@ -248,6 +248,7 @@ def test_lightrft_invents_no_reasoning():
         ("Image 1 is better than Image 2", "Image 1 is better"),
         ("Image 1 is better, or Image 2 is better", "Image 1 is better, or Image 2 is better"),
         ("image 12 is better", "image 12 is better"),
+        (r"Image 2 is better? No: \boxed{\text{Image 1 is better}}", "Image 1 is better"),
         ("subimage 1 is better", "subimage 1 is better"),
         ("image 1 is better² ", "image 1 is better²"),
         ("_Image 1 is better_", "Image 1 is better"),
@@ -261,7 +262,8 @@ def test_lightrft_writes_the_choice_in_its_own_words(answer, written):
     row = fmt.to_row(talk)
     wanted = f"<think>\n{thought}\n</think>\n<answer>{written}</answer>"
     assert row == {"conversations": [{"from": "gpt", "value": wanted}]}
-    assert written == (Choice().named(answer) or answer.strip())
+    read = Choice().score(f"<answer>{answer}</answer>", "Image 1 is better")
+    assert written == (answer.strip() if read.value is None else read.detail)
     # It reads back as what it was made of, and as no other choice.
     assert differing(fmt, fmt.from_row(row), talk) is None
     other = Conversation([], f"<think>{thought}</think>\n<answer>Image 1 is worse</answer>")

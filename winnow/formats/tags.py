@@ -20,7 +20,10 @@ def choice_of(answer: str | None) -> str | None:
     """An answer in the words of the choice that the scorer `choice` reads in it; else as it stands."""
     if answer is None:
         return None
-    named = set(BETTER_IMAGE.findall(" ".join(answer.casefold().split())))
+    _, box, boxed = answer.rpartition("\\boxed{")
+    # Of a box, what stands in it.
+    stated = boxed.partition("}")[0] if box else answer
+    named = set(BETTER_IMAGE.findall(" ".join(stated.casefold().split())))
     return f"Image {named.pop()} is better" if len(named) == 1 else answer
 
 
