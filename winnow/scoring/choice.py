@@ -27,7 +27,7 @@ class Choice:
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     measures: ClassVar[Measure] = "verdict"
 
     def __init__(self, choices: Sequence[str] = BETTER, fallback: str = "last") -> None:

@@ -25,7 +25,7 @@ class Regex:
     """
 
     name: ClassVar[str] = "regex"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     measures: ClassVar[Measure] = "verdict"
 
     def __init__(self, pattern: str, group: int | str | None = None, seconds: float = 1.0) -> None:
