@@ -130,7 +130,8 @@ def watching(root: Path) -> Iterator[set[Seen]]:
 def _running(root: Path) -> Iterator[Seen]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = (entry / "cmdline").read_text().split("\0")
+            # Of any process of the machine: not all of them speak UTF-8.
+            words = (entry / "cmdline").read_text(errors="replace").split("\0")
             if len(words) < 2 or not words[1].startswith("scripts/"):
                 continue
             if (entry / "cwd").resolve() != root:
