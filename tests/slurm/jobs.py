@@ -132,7 +132,8 @@ def _running(root: Path) -> Iterator[Seen]:
         try:
             # Of any process of the machine: not all of them speak UTF-8.
             words = (entry / "cmdline").read_text(errors="replace").split("\0")
-            if len(words) < 2 or not words[1].startswith("scripts/"):
+            program = _program(words)
+            if program is None:
                 continue
             if (entry / "cwd").resolve() != root:
                 continue
@@ -142,8 +143,15 @@ def _running(root: Path) -> Iterator[Seen]:
         variables = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
         if "SLURM_JOB_ID" in variables:
             yield Seen(
-                Path(words[1]).stem,
+                program,
                 variables["SLURM_JOB_ID"],
                 variables.get("SLURMD_NODENAME", ""),
                 variables.get("CUDA_VISIBLE_DEVICES", ""),
             )
+
+
+def _program(words: list[str]) -> str | None:
+    """The program of scripts/ that a process is, or was: training becomes its launcher within a moment."""
+    if "winnow.training.sft" in words:
+        return "train"
+    return Path(words[1]).stem if len(words) > 1 and words[1].startswith("scripts/") else None
