@@ -98,9 +98,9 @@ class SetAcceptance(StudentDrafts):
         super().__init__(theta, t)
         self._bank = noise_bank(strength).to(self.device)
 
-    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
+    def propose(self, last: Tensor, depth: int, choose: Choose) -> Proposal:
         found = super().propose(last, depth, choose)
-        before = torch.cat([torch.tensor(last, device=self.device)[:, :1], found.drafts[:, :-1]], dim=1)
+        before = torch.cat([last[:, :1], found.drafts[:, :-1]], dim=1)
         keys = before * 31 % 64
         second: Tensor = self._bank[keys].add_(found.first)
         return Proposal(found.drafts, found.log_draft, found.first, second)

@@ -99,6 +99,7 @@ def test_slots_give_what_a_whole_pass_gives(name):
     for depth, kept in [(1, 1), (3, 2), (4, 4), (2, 1), (5, 3)]:
         new = torch.randint(2, TOKENS, (3, depth), generator=generator)
         new[:, 0] = torch.tensor([tokens[-1] for tokens in held])
+        decoder.place(*new.shape)
         found = decoder.forward(new)
         for slot, tokens in enumerate(held):
             for place in range(depth):

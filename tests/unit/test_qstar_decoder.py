@@ -46,6 +46,7 @@ def test_positions_and_masks_count_from_each_slots_own_first_token(decoder):
     assert ids == [[2, 4, 5], [2, 0, 0]]
     assert positions == [[0, 1, 2]] * 2
     assert mask is None, "a prompt is read from its first token: causal"
+    decoder.place(2, 2)
     decoder.forward(torch.tensor([[3, 6], [3, 7]]))
     ids, positions, mask = decoder._model.seen[1]
     assert positions == [[3, 4], [1, 2]]
@@ -54,6 +55,7 @@ def test_positions_and_masks_count_from_each_slots_own_first_token(decoder):
         [[1, 1, 0, 0, 0], [1, 1, 1, 0, 0]],
     ]
     decoder.advance([1, 2])
+    decoder.place(2, 2)
     decoder.forward(torch.tensor([[6], [5]]), ahead=1)
     assert decoder._model.seen[2][1] == [[5], [4]]
 
@@ -61,6 +63,7 @@ def test_positions_and_masks_count_from_each_slots_own_first_token(decoder):
 def test_a_prompt_is_read_once_wherever_it_stands(decoder):
     decoder.admit([(0, (2, 4, 3)), (1, (2, 4, 3)), (2, (2, 5, 5, 3))])
     assert sorted(decoder._model.seen[0][0]) == [[2, 4, 0], [2, 5, 5]]
+    decoder.place(3, 1)
     decoder.forward(torch.tensor([[3], [3], [3]]))
     decoder.advance([1, 1, 1])
     decoder.admit([(1, (2, 5, 5, 3)), (2, (2, 5, 5, 3)), (3, (2, 4, 3))])
@@ -74,6 +77,7 @@ def test_slots_give_what_a_whole_pass_gives(decoder, student):
     decoder.admit([(slot, tuple(prompt)) for slot, prompt in enumerate(held)])
 
     def check(new, ahead=0, before=()):
+        decoder.place(len(new), ahead + len(new[0]))
         found = decoder.forward(torch.tensor(new), ahead)
         for slot, tokens in enumerate(new):
             for place in range(len(tokens)):
@@ -106,6 +110,7 @@ def test_long_prompts_are_read_in_parts(decoder, student, monkeypatch):
     prompts = [(2, 4, 5, 6, 3), (2, 5, 4, 4, 3), (2, 6, 3), (2, 7, 7, 3)]
     decoder.admit(list(enumerate(prompts)))
     assert [len(ids) for ids, _, _ in decoder._model.seen] == [2, 2]
+    decoder.place(4, 1)
     found = decoder.forward(torch.tensor([[prompt[-1]] for prompt in prompts]))
     for slot, prompt in enumerate(prompts):
         torch.testing.assert_close(found[slot, 0], whole(student, list(prompt)), rtol=1e-12, atol=1e-12)

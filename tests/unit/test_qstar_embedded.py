@@ -16,7 +16,7 @@ from transforms import direct, kolmogorov_smirnov, transform
 
 from winnow import jsonl
 from winnow.qstar import OptimalSampler, SamplingParameters
-from winnow.qstar.engine import Engine
+from winnow.qstar.rounds import Rounds
 from winnow.records import Prompt, completion_seed
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "arithmetic"
@@ -46,10 +46,10 @@ def drawn():
         draft_tokens=DEPTH,
     )
     considered: list[tuple[bool, float]] = []
-    told = Engine._told
+    draw = Rounds.draw
 
-    def remembering(self, verdict):
-        found = told(self, verdict)
+    def remembering(self, active, depth):
+        found = draw(self, active, depth)
         for tokens, accepted, row in zip(found.tokens, found.accepted, found.metrics, strict=True):
             considered.extend((place < accepted, row[place, -1]) for place in range(len(tokens)))
         return found
@@ -60,7 +60,7 @@ def drawn():
         for i in range(SAMPLES)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Engine, "_told", remembering)
+        patch.setattr(Rounds, "draw", remembering)
         completions = list(sampler.draw(rows, 16))
     return sampler, completions, considered
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from direct import sampler
+from direct import sampler, samples
 from PIL import Image
+from recording import record_rounds
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import (
     CLIPImageProcessorPil,
@@ -152,6 +153,7 @@ def test_slots_give_what_a_whole_pass_gives(llavas, pictures):
     decoder.admit(entries, {slot: files for slot, files in enumerate(shown) if files})
     for kept in (1, 3, 2):
         new = torch.tensor([[tokens[-1], 5, 7, 8][:kept] for tokens in held])
+        decoder.place(*new.shape)
         found = decoder.forward(new)
         for slot, tokens in enumerate(held):
             for place in range(kept):
@@ -188,6 +190,16 @@ def test_an_image_is_read_once_for_all_samples_of_its_prompt(llavas, pictures, m
         other = sampler(*llavas, "kl_symmetry", 6, depth, image_root=pictures)
         assert {each.row.id: each.token_ids for each in other.draw(rows, slots)} == together
     assert len({tuple(tokens) for tokens in together.values()}) > 5
+
+
+def test_recorded_rounds_draw_the_same(llavas, pictures, monkeypatch):
+    source = sampler(*llavas, "kl_symmetry", 6, 2, image_root=pictures)
+    prompts = [Prompt(f"p{i}", user("ab"), user("abcd"), images=[f"{i}.png"]) for i in range(3)]
+    rows = [row for prompt in prompts for row in samples(source, prompt, 6)]
+    expected = {each.row.id: each.token_ids for each in source.draw(rows, 4)}
+    made = record_rounds(monkeypatch)
+    assert {each.row.id: each.token_ids for each in source.draw(rows, 4)} == expected
+    assert made[0].replayed > 0
 
 
 def test_images_are_refused_before_anything_is_drawn(llavas, pictures, student, tmp_path):
@@ -307,6 +319,7 @@ def test_positions_of_several_axes(pictures):
     assert decoder._offsets == [-2, 0, -2]
     for kept in (1, 3):
         new = torch.tensor([[tokens[-1], 5, 7, 8][:kept] for tokens in held])
+        decoder.place(*new.shape)
         found = decoder.forward(new)
         for slot, tokens in enumerate(held):
             read = [*tokens[:-1], *new[slot].tolist()]

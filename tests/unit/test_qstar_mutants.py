@@ -9,7 +9,7 @@ import torch
 from test_qstar_exactness import check_distribution, check_replay
 from test_qstar_invariance import check_invariance
 
-from winnow.qstar import acceptance, diagnostics, engine, mixture, verification
+from winnow.qstar import acceptance, diagnostics, engine, mixture, rounds, verification
 from winnow.qstar.cache import SlotCache
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
@@ -20,7 +20,7 @@ from winnow.qstar.randomness import Role, uniforms
 
 def both(patch, mutant):
     """In drafting and in accepting."""
-    patch.setattr(engine, "uniforms", mutant)
+    patch.setattr(rounds, "uniforms", mutant)
     patch.setattr(acceptance, "uniforms", mutant)
 
 
@@ -222,8 +222,8 @@ def one_row_that_ends_stops_all(patch):
 def nothing_ends_a_row(patch):
     build = Engine.__init__
 
-    def endless(self, proposer, controller, alpha, parameters, eos_ids, names, stops):
-        build(self, proposer, controller, alpha, parameters, frozenset(), names, stops)
+    def endless(self, proposer, controller, alpha, parameters, eos_ids, names, *rest, **more):
+        build(self, proposer, controller, alpha, parameters, frozenset(), names, *rest, **more)
 
     patch.setattr(Engine, "__init__", endless)
 

@@ -11,6 +11,7 @@ from winnow.qstar import memory
 from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
+from winnow.qstar.graphs import Graphs, on_cuda
 from winnow.qstar.models import LoadedModel
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import Decodes, OneModel, Proposer, StudentDrafts, TwoPrompts
@@ -76,8 +77,9 @@ def build_engine(
     alpha: Alpha,
     parameters: SamplingParameters,
     draft_tokens: int | None,
+    graphs: bool = True,
 ) -> Engine:
-    """An engine for the rows that wait.
+    """An engine for the rows that wait; with CUDA graphs where they serve, unless they are not wanted.
 
     Raises:
         UserError: the memory does not suffice for so many slots.
@@ -100,6 +102,7 @@ def build_engine(
         frozenset().union(*(each.eos_ids for each in models.loaded)),
         tuple(each.name for each in models.loaded),
         StopStrings(parameters.stop, reader.decode) if parameters.stop else None,
+        graphs=_graphs(models, min(slots.count, len(slots))) if graphs else None,
     )
 
 
@@ -116,6 +119,15 @@ def _proposer(models: Models, width: int, slots: Slots, deepest: int) -> Propose
         return TwoPrompts(_decoder(models.loaded[0], width, 2 * count, capacities[0]))
     decoders = [_decoder(loaded, width, count, capacity) for loaded, capacity in pairs]
     return OneModel(*decoders) if len(decoders) == 1 else StudentDrafts(*decoders)
+
+
+def _graphs(models: Models, count: int) -> Graphs | None:
+    """On a GPU that holds all of it, where a round may be done twice in a row."""
+    devices = {weight.device for each in models.loaded for weight in each.model.parameters()}
+    if len(devices) > 1 or not all(each.crops for each in models.loaded):
+        return None
+    (device,) = devices
+    return Graphs(count, on_cuda(device)) if device.type == "cuda" else None
 
 
 def _need(loaded: LoadedModel, count: int, capacity: int) -> memory.Need:

@@ -65,17 +65,20 @@ class Controller:
         near = [d for d in self._depths[max(0, place - 1) : place + 2] if d != best]
         return near[self._turn % len(near)]
 
-    def observe(self, rows: int, depth: int, seconds: float, accepted: list[int]) -> None:
-        """Learn from a round: how many drafts of each row were accepted.
+    def observe(self, rows: int, depth: int, seconds: float | None, accepted: list[int]) -> None:
+        """Learn from a round: how many drafts of each row were accepted, and how long it took.
+
+        Its time is None where others of its kind will take another.
 
         The time of the very first round of a kind is not kept if another follows: it holds what
         happens once (buffers, kernels).
         """
         self.rounds[depth] += 1
-        times = self._seconds.setdefault((_size(rows), depth), deque(maxlen=REMEMBERED))
-        if self.rounds[depth] == 2 and len(times) == 1:
-            times.clear()
-        times.append(seconds / rows**_SHARE)
+        if seconds is not None:
+            times = self._seconds.setdefault((_size(rows), depth), deque(maxlen=REMEMBERED))
+            if self.rounds[depth] == 2 and len(times) == 1:
+                times.clear()
+            times.append(seconds / rows**_SHARE)
         for count in accepted:
             for place in range(min(count + 1, depth)):
                 self._reached[place] += 1

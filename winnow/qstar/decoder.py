@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from winnow.qstar.cache import SlotCache
 from winnow.qstar.masks import Masks
 from winnow.qstar.models import LoadedModel
-from winnow.qstar.transfer import to_device
+from winnow.qstar.transfer import copy_into
 
 PREFILL_TOKENS = 8192
 """Prompts are read together up to so many tokens, padding included; it bounds the activations."""
@@ -41,6 +41,7 @@ class Decoder:
     def __init__(self, loaded: LoadedModel, width: int, slots: int, capacity: int) -> None:
         self.device = loaded.device
         self.lengths = [0] * slots
+        self.capacity = capacity
         self._model: Any = loaded.model
         self._pad = loaded.pad_id
         self._width = width
@@ -53,6 +54,11 @@ class Decoder:
         # Positions in an image model may lag behind the places in the cache: an image's patches share some.
         self._offsets = [0] * slots
         self._held: list[tuple[Prompt, Images] | None] = [None] * slots
+        # What `forward` reads of lengths and offsets: it lies on the device, and always in one place, so
+        # that a recorded pass finds it again.
+        self._placed = torch.zeros(slots, 2, dtype=torch.int64, device=self.device)
+        self._span = 0
+        self._stale = True
 
     @torch.inference_mode()
     def admit(
@@ -64,6 +70,7 @@ class Decoder:
             entries: slots and token ids of their prompts.
             images: for slots whose prompt has any, the files.
         """
+        self._stale = True
         shown = {slot: (prompt, (images or {}).get(slot, ())) for slot, prompt in entries}
         held = {
             key: slot
@@ -86,33 +93,67 @@ class Decoder:
             self._offsets[target] = self._offsets[source]
 
     @torch.inference_mode()
+    def place(
+        self, rows: int, new: int, going: int | None = None, rounded: Callable[[int], int] | None = None
+    ) -> int:
+        """Tell the device where the leading slots stand, before they are read in a round.
+
+        Args:
+            rows: leading slots that will be read.
+            new: tokens that each of them will read until `advance`.
+            going: so many of them hold sequences that go on; what the others held is lost, for they only
+                fill up the shape. None is all.
+            rounded: to what a span is rounded up, so that fewer shapes are seen; None is not at all.
+
+        Returns:
+            The span: places of each slot that a pass reads, masked or not.
+
+        Raises:
+            IndexError: a sequence would outgrow its slot.
+        """
+        going = rows if going is None else going
+        span = max(self.lengths[:going]) + new
+        if span > self.capacity:
+            raise IndexError(f"{span} tokens in a slot for {self.capacity}")
+        self._span = min(rounded(span), self.capacity) if rounded else span
+        fill = [(self._span - new, 0)] * (rows - going)
+        self._held[going:rows] = [None] * (rows - going)
+        copy_into(self._placed[:rows], [*zip(self.lengths[:going], self._offsets, strict=False), *fill])
+        self._stale = False
+        return self._span
+
+    @torch.inference_mode()
     def forward(self, tokens: Tensor, ahead: int = 0) -> Tensor:
-        """Read new tokens of the leading slots; logits after each, [rows, new, width].
+        """Read new tokens of the leading slots, which were placed; logits after each, [rows, new, width].
 
         Args:
             tokens: [rows, new] int64.
             ahead: how many tokens beyond its length each slot has read already in this round.
 
         The slots' lengths stay as they are: see `advance`.
+
+        Raises:
+            RuntimeError: the slots have changed since they were placed.
         """
+        if self._stale:
+            raise RuntimeError("the slots have changed: `place` them before `forward`")
         rows, new = tokens.shape
-        lengths = self.lengths[:rows]
-        first = to_device(lengths, self.device)[:, None] + ahead
-        places = first + torch.arange(new, device=self.device)
-        span = max(lengths) + ahead + new
-        self._cache.aim(torch.arange(rows, device=self.device), places, span)
-        mask = self._masks.past(places, span)
-        if any(self._offsets[:rows]):
-            places = places + to_device(self._offsets[:rows], self.device)[:, None]
-        return self._logits(tokens.to(self.device), places, mask)
+        lengths, offsets = self._placed[:rows].unbind(dim=1)
+        places = lengths[:, None] + ahead + torch.arange(new, device=self.device)
+        self._cache.aim(torch.arange(rows, device=self.device), places, self._span)
+        mask = self._masks.past(places, self._span)
+        positions = places if self._vision is None else places + offsets[:, None]
+        return self._logits(tokens.to(self.device), positions, mask)
 
     def advance(self, counts: Sequence[int]) -> None:
         """Keep so many of the tokens that were read last, for each of the leading slots."""
+        self._stale = True
         for slot, count in enumerate(counts):
             self.lengths[slot] += count
 
     def move(self, source: int, target: int, beyond: int = 0) -> None:
         """Continue a slot's sequence in another slot, with so many of the tokens beyond it that were read."""
+        self._stale = True
         self._cache.copy(source, target, self.lengths[source] + beyond)
         self.lengths[target], self._held[target] = self.lengths[source], self._held[source]
         self._offsets[target] = self._offsets[source]

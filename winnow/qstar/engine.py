@@ -13,22 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from winnow.arms import Alpha
 from winnow.prompt_images import check_unchanged
 from winnow.qstar import diagnostics, verification
-from winnow.qstar.acceptance import at_tokens
 from winnow.qstar.controller import Controller
 from winnow.qstar.diagnostics import Values
-from winnow.qstar.mixture import draw, head, log_probabilities
+from winnow.qstar.graphs import Graphs
 from winnow.qstar.parameters import SamplingParameters
-from winnow.qstar.proposals import Proposal, Proposer
-from winnow.qstar.randomness import Role, uniforms
+from winnow.qstar.proposals import Proposer
+from winnow.qstar.rounds import Round, Rounds
 from winnow.qstar.scheduler import Row, Sequence, Slots
 from winnow.qstar.stops import StopStrings
-from winnow.qstar.transfer import to_device
-from winnow.qstar.verification import Verdict, Verify
+from winnow.qstar.verification import Verify
 
 log = logging.getLogger(__name__)
 
@@ -60,25 +57,6 @@ class Drawn:
         return None if self.metrics is None else diagnostics.summarize(self.metrics)
 
 
-@dataclass(frozen=True)
-class Round:
-    """What a round gave, on the host.
-
-    Attributes:
-        tokens: new tokens of each row.
-        logprobs: of each row's places, [K]; those of its new tokens come first.
-        accepted: how many of the new tokens were drafts.
-        metrics: [rows, K, len(METRICS)]; None where one model ran.
-        lost: for each row and place, which model gave NaN: 1 or 2, the student or the teacher; else 0.
-    """
-
-    tokens: list[list[int]]
-    logprobs: list[list[float]]
-    accepted: list[int]
-    metrics: Values | None
-    lost: list[list[int]]
-
-
 class Engine:
     """Draws rows through the slots of a proposer.
 
@@ -91,6 +69,7 @@ class Engine:
         names: of the models, for messages; the second is the teacher where both run.
         stops: strings that end a row.
         verify: how a round is settled; None is what fits the device.
+        graphs: how rounds are recorded; None is not at all.
     """
 
     def __init__(
@@ -103,10 +82,12 @@ class Engine:
         names: tuple[str, ...],
         stops: StopStrings | None = None,
         verify: Verify | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         self._proposer, self.controller = proposer, controller
-        self._parameters, self._eos, self._names, self._stops = parameters, eos_ids, names, stops
-        self._verify = verify or verification.choose(alpha, parameters, proposer.device)
+        self._eos, self._names, self._stops = eos_ids, names, stops
+        verify = verify or verification.choose(alpha, parameters, proposer.device)
+        self._rounds = Rounds(proposer, parameters, verify, graphs)
 
     @torch.inference_mode()
     def run(self, slots: Slots) -> Iterator[Drawn]:
@@ -128,8 +109,9 @@ class Engine:
     def _advance(self, active: list[Sequence]) -> Iterator[Drawn]:
         depth = self.controller.choose(len(active))
         start = time.perf_counter()
-        found = self._round(active, depth)
-        self.controller.observe(len(active), depth, time.perf_counter() - start, found.accepted)
+        found = self._rounds.draw(active, depth)
+        seconds = time.perf_counter() - start if self._rounds.settled else None
+        self.controller.observe(len(active), depth, seconds, found.accepted)
         self._proposer.advance([len(tokens) for tokens in found.tokens])
         for slot, sequence in enumerate(active):
             self._take(sequence, found, slot)
@@ -171,50 +153,6 @@ class Engine:
         del sequence.logprobs[len(sequence.tokens) :]
         if metrics is not None:
             sequence.metrics.append(metrics[: len(taken)])
-
-    def _round(self, active: list[Sequence], depth: int) -> Round:
-        device = self._proposer.device
-        seeds = to_device([sequence.row.seed for sequence in active], device)
-        positions = to_device([len(sequence.tokens) for sequence in active], device)
-
-        def choose(logits: Tensor, place: int) -> tuple[Tensor, Tensor]:
-            log_p = head(log_probabilities(logits, self._parameters.temperature), self._parameters)
-            return draw(log_p.exp(), uniforms(seeds, positions + place, Role.DRAFT)), log_p
-
-        proposal = self._proposer.propose([sequence.last for sequence in active], depth, choose)
-        if proposal.second is None:
-            return self._alone(proposal)
-        places = positions[:, None] + torch.arange(depth, device=device)
-        return self._told(self._verify(proposal, seeds, places))
-
-    def _alone(self, proposal: Proposal) -> Round:
-        lost = torch.isnan(proposal.log_draft[:, :, 0])
-        logprobs = at_tokens(proposal.log_draft, proposal.drafts)
-        told = torch.cat([proposal.drafts.double(), lost.double(), logprobs.double()], dim=1).tolist()
-        return Round(
-            [[int(token)] for token, _, _ in told],
-            [[logprob] for _, _, logprob in told],
-            [1] * len(told),
-            None,
-            [[int(nan)] for _, nan, _ in told],
-        )
-
-    def _told(self, verdict: Verdict) -> Round:
-        """All that the host has to know, in one copy: the one synchronisation of a round."""
-        rows, depth = verdict.tokens.shape
-        counts = torch.stack([verdict.counts, verdict.accepted], dim=1)
-        numbers = torch.cat([counts, verdict.lost, verdict.tokens], dim=1)
-        values = torch.cat([verdict.log_q.double(), verdict.metrics.double().flatten(1)], dim=1)
-        packed = torch.cat([numbers.double(), values], dim=1).cpu()
-        whole, values = packed.tensor_split([numbers.shape[1]], dim=1)
-        told = whole.long().tolist()
-        return Round(
-            [row[2 + depth : 2 + depth + row[0]] for row in told],
-            values[:, :depth].tolist(),
-            [row[1] for row in told],
-            values[:, depth:].reshape(rows, depth, -1).numpy(),
-            [row[2 : 2 + depth] for row in told],
-        )
 
 
 def _drawn(sequence: Sequence) -> Drawn:

@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from winnow.qstar.transfer import to_device
-
 Choose = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """From logits [rows, vocabulary] and the place in the round: (drafted tokens [rows], log-probabilities
 [rows, vocabulary] that they were drawn from)."""
+
+Rounded = Callable[[int], int] | None
+"""What a span is rounded up to; see `decoder.Decoder.place`."""
 
 Images = tuple[Path, ...]
 
@@ -40,7 +41,7 @@ class Proposal:
     drafts: Tensor
     log_draft: Tensor
     first: Tensor
-    second: Tensor | None
+    second: Tensor | None = None
 
 
 class Decodes(Protocol):
@@ -50,6 +51,7 @@ class Decodes(Protocol):
     device: torch.device
 
     def admit(self, entries: Sequence[tuple[int, Any]], images: Mapping[int, Images]) -> None: ...
+    def place(self, rows: int, new: int, going: int | None, rounded: Rounded) -> int: ...
     def forward(self, tokens: Tensor, ahead: int = 0) -> Tensor: ...
     def advance(self, counts: Sequence[int]) -> None: ...
     def move(self, source: int, target: int) -> None: ...
@@ -70,8 +72,16 @@ class Proposer(Protocol):
     def admit(self, entries: Sequence[tuple[int, Prompts]], images: Mapping[int, Images]) -> None:
         """Put sequences into slots; the images of those that have any are shown to every model."""
 
-    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
-        """Draft for the leading slots, whose last tokens (each model's own) are given."""
+    def place(self, rows: int, depth: int, going: int, rounded: Rounded) -> tuple[int, ...]:
+        """Tell the device where the leading slots stand, of which the first `going` are in use.
+
+        What `propose` does after it depends on nothing on the host but rows, depth and the spans, which
+        are returned: it can be recorded for these, and replayed. See `decoder.Decoder.place`.
+        """
+        ...
+
+    def propose(self, last: Tensor, depth: int, choose: Choose) -> Proposal:
+        """Draft for the leading slots, whose last tokens are given: each model's own, [rows, models]."""
         ...
 
     def advance(self, counts: Sequence[int]) -> None:
@@ -95,6 +105,9 @@ class _Together:
         for index, decoder in enumerate(self._decoders):
             decoder.admit([(slot, prompts[index]) for slot, prompts in entries], images)
 
+    def place(self, rows: int, depth: int, going: int, rounded: Rounded) -> tuple[int, ...]:
+        return tuple(decoder.place(rows, depth, going, rounded) for decoder in self._decoders)
+
     def advance(self, counts: Sequence[int]) -> None:
         for decoder in self._decoders:
             decoder.advance(counts)
@@ -117,11 +130,10 @@ class OneModel(_Together):
         super().__init__(decoder)
         self._decoder = decoder
 
-    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
-        tokens = to_device([own for (own,) in last], self.device)
-        logits = self._decoder.forward(tokens[:, None])
+    def propose(self, last: Tensor, depth: int, choose: Choose) -> Proposal:
+        logits = self._decoder.forward(last)
         drafts, log_draft = choose(logits[:, 0], 0)
-        return Proposal(drafts[:, None], log_draft[:, None], logits, None)
+        return Proposal(drafts[:, None], log_draft[:, None], logits)
 
 
 class StudentDrafts(_Together):
@@ -132,8 +144,8 @@ class StudentDrafts(_Together):
         self._theta, self._t = theta, t
         self.deepest: int | None = None if theta.crops and t.crops else 1
 
-    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
-        own, teachers = to_device(last, self.device).unbind(dim=1)
+    def propose(self, last: Tensor, depth: int, choose: Choose) -> Proposal:
+        own, teachers = last.unbind(dim=1)
         drafts: list[Tensor] = []
         drawn_from: list[Tensor] = []
         logits: list[Tensor] = []
@@ -169,9 +181,12 @@ class TwoPrompts:
         both = {2 * slot + i: files for slot, files in images.items() for i in (0, 1)}
         self._decoder.admit([(2 * slot + i, prompts[i]) for slot, prompts in entries for i in (0, 1)], both)
 
-    def propose(self, last: list[tuple[int, ...]], depth: int, choose: Choose) -> Proposal:
-        tokens = to_device(last, self.device)
-        first, second = self._decoder.forward(tokens.view(-1, 1)).view(len(last), 2, 1, -1).unbind(dim=1)
+    def place(self, rows: int, depth: int, going: int, rounded: Rounded) -> tuple[int, ...]:
+        return (self._decoder.place(2 * rows, depth, 2 * going, rounded),)
+
+    def propose(self, last: Tensor, depth: int, choose: Choose) -> Proposal:
+        logits = self._decoder.forward(last.reshape(-1, 1))
+        first, second = logits.view(len(last), 2, 1, -1).unbind(dim=1)
         drafts, log_draft = choose(first[:, 0], 0)
         return Proposal(drafts[:, None], log_draft[:, None], first, second)
 

@@ -17,6 +17,7 @@ from winnow.prompt_images import images_of
 from winnow.qstar import memory
 from winnow.qstar.assembly import Models, build_engine
 from winnow.qstar.engine import Drawn
+from winnow.qstar.graphs import Misrecorded
 from winnow.qstar.models import LoadedModel, load
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.scheduler import Row, Slots
@@ -193,7 +194,7 @@ class OptimalSampler:
         Raises:
             UserError: the memory does not suffice for so many.
         """
-        slots = Slots(rows, batch_size)
+        slots, graphs = Slots(rows, batch_size), True
         while slots:
             engine = build_engine(
                 self._models,
@@ -202,20 +203,24 @@ class OptimalSampler:
                 self.alpha,
                 parameters or self.parameters,
                 self._draft_tokens,
+                graphs,
             )
-            tight = False
+            again = 0
             try:
                 yield from engine.run(slots)
+            except Misrecorded as error:
+                again, graphs = slots.count, False
+                log.warning("%s: rows in progress begin again, without CUDA graphs", error)
             except (RuntimeError, MemoryError) as error:
                 if slots.count == 1 or not memory.ran_out(error):
                     raise
-                tight = True
+                again = slots.count // 2
+                log.warning("out of memory with %d slots: going on with %d", slots.count, again)
             log.info("%s", engine.controller)
             # Not in the except: there the error's traceback still holds the caches.
             del engine
-            if tight:
-                log.warning("out of memory with %d slots: going on with %d", slots.count, slots.count // 2)
-                slots.restart(slots.count // 2)
+            if again:
+                slots.restart(again)
                 memory.release()
 
     def text(self, drawn: Drawn) -> str:

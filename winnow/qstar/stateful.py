@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,12 @@ class StatefulDecoder:
                 if len(prompt) > 1:
                     self._pass(read[prompt], prompt[:-1])
             self._caches[slot] = copy.deepcopy(read[prompt])
+
+    def place(
+        self, rows: int, new: int, going: int | None = None, rounded: Callable[[int], int] | None = None
+    ) -> int:
+        """Nothing has to be told: each slot's state knows its own length."""
+        return 0
 
     @torch.inference_mode()
     def forward(self, tokens: Tensor, ahead: int = 0) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 
-def to_device(values: Sequence[int] | Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Integers as an int64 tensor on a device.
+def to_device(values: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Integers as an int64 tensor [rows, columns] on a device.
 
     To a GPU they go from pinned memory: a copy from ordinary memory would wait for all that the GPU
     has still to do, several times a round.
@@ -18,3 +18,8 @@ def to_device(values: Sequence[int] | Sequence[Sequence[int]], device: torch.dev
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def copy_into(buffer: Tensor, values: Sequence[Sequence[int]]) -> None:
+    """Write integers [rows, columns] over a tensor, which stays where it is; see `to_device`."""
+    buffer.copy_(to_device(values, buffer.device))

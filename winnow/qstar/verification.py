@@ -7,9 +7,8 @@ where q* is not cut and the logits lie on a GPU.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -47,8 +46,18 @@ class Verdict:
         return (self.accepted + 1).clamp_max(self.tokens.shape[1])
 
 
-Verify = Callable[[Proposal, Tensor, Tensor], Verdict]
-"""From a proposal, seeds [rows] and positions [rows, K] of the drafts in their completions."""
+class Verify(Protocol):
+    """A way to settle a round.
+
+    Attributes:
+        waits: whether it waits for the device, so that it cannot be recorded with what came before it.
+    """
+
+    waits: bool
+
+    def __call__(self, proposal: Proposal, seeds: Tensor, positions: Tensor) -> Verdict:
+        """From a proposal, seeds [rows] and positions [rows, K] of the drafts in their completions."""
+        ...
 
 
 def choose(alpha: Alpha, parameters: SamplingParameters, device: torch.device) -> Verify:
@@ -64,6 +73,8 @@ def choose(alpha: Alpha, parameters: SamplingParameters, device: torch.device) -
 
 class ByTorch:
     """Log-probabilities, the mixture and the settlement, one after the other."""
+
+    waits = True
 
     def __init__(self, alpha: Alpha, parameters: SamplingParameters) -> None:
         self._alpha, self._parameters = alpha, parameters
@@ -91,6 +102,8 @@ class ByKernel:
         parameters: how to draw; without a head.
         fused: `winnow.qstar.fused`, which needs Triton.
     """
+
+    waits = False
 
     def __init__(self, alpha: Alpha, parameters: SamplingParameters, fused: Any) -> None:
         self._alpha, self._temperature, self._fused = alpha, parameters.temperature, fused

@@ -173,6 +173,7 @@ class QStarProcessor(LogitsProcessor):
             last[slot] = (row.outputs or row.prompt)[-1]
         if min(last) < 0:
             raise RuntimeError("vLLM has not told the last token yet: start it with --no-async-scheduling")
+        self._decoder.place(count, 1)
         return self._decoder.forward(torch.tensor(last, device=self._decoder.device)[:, None])[:, 0]
 
     def _catch_up(self, rows: list[tuple[int, _Row]], count: int) -> None:
