@@ -30,9 +30,9 @@ def alike(found, expected):
     ("alpha", "depth", "parameters"),
     [
         ("policy", None, {}),
-        ("kl_symmetry", 1, {}),
         ("kl_symmetry", 3, {}),
-        ("entropy", 4, {"top_p": 0.8, "temperature": 1.5}),
+        pytest.param("kl_symmetry", 1, {}, marks=pytest.mark.slow),
+        pytest.param("entropy", 4, {"top_p": 0.8, "temperature": 1.5}, marks=pytest.mark.slow),
         pytest.param("kl_symmetry", None, {}, marks=pytest.mark.slow),
     ],
 )
@@ -87,7 +87,7 @@ def frozen_inputs(patch):
     )
 
 
-@pytest.mark.parametrize("mistake", [frozen_lengths, frozen_inputs])
+@pytest.mark.parametrize("mistake", [pytest.param(frozen_lengths, marks=pytest.mark.slow), frozen_inputs])
 def test_what_was_frozen_is_found_and_nothing_wrong_is_drawn(mistake, student, teacher, monkeypatch, caplog):
     expected = completions(student, teacher, "kl_symmetry", 7, depth=2)
     made = record_rounds(monkeypatch)
@@ -112,6 +112,7 @@ def test_what_cannot_be_recorded_is_drawn_all_the_same(student, teacher, monkeyp
     assert "(operation not permitted when stream is capturing)" in told[0]
 
 
+@pytest.mark.slow
 def test_rows_that_fill_up_a_shape_touch_no_sequence(student, teacher, monkeypatch):
     # 27 rows and 13 slots: the last rounds have 12, 8, 6 rows and less, some of them filled up.
     expected = completions(student, teacher, "kl_symmetry", 13, depth=3)
