@@ -27,6 +27,16 @@ def seconds(device: torch.device, call: Callable[[], Any]) -> float:
     return now(device) - start
 
 
+def each_of(device: torch.device, call: Callable[[int], Any], count: int) -> float:
+    """Seconds of one of so many calls that follow each other; a call takes its number."""
+
+    def calls() -> None:
+        for index in range(count):
+            call(index)
+
+    return seconds(device, calls) / count
+
+
 def best(device: torch.device, call: Callable[[], Any], repeats: int = 7) -> float:
     """The shortest of some calls; the first of all is not counted.
 
@@ -34,12 +44,7 @@ def best(device: torch.device, call: Callable[[], Any], repeats: int = 7) -> flo
     """
     call()
     following = 8 if device.type == "cuda" else 1
-
-    def calls() -> None:
-        for _ in range(following):
-            call()
-
-    return min(seconds(device, calls) for _ in range(repeats)) / following
+    return min(each_of(device, lambda _: call(), following) for _ in range(repeats))
 
 
 def on_the_device(
@@ -59,7 +64,7 @@ def on_the_device(
     for index in range(warm_up):
         call(index)
     if device.type != "cuda":
-        return [seconds(device, lambda index=index: call(index)) for index in range(launches)]  # type: ignore[misc]
+        return [each_of(device, call, 1) for _ in range(launches)]
     taken: list[float] = []
     busy = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
     while len(taken) < launches:

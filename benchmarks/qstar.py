@@ -17,18 +17,18 @@ teacher and student over all slots. The first is above the second where arithmet
 than one); the second is above what is measured by the mixture, the prefill, the host, and drafts that are
 thrown away when rows end.
 
-Parts: `pairs`, the above; `steps`, the teacher alone beside the roofline of its memory (goal: 0.7 at 32 to 64
-slots), and the share of solver and draw in a round (goal: at most 5 %); `others`, transformers' `generate` and
-a static lockstep; `two_prompts`, one set of weights; `embedded`, the example's own models. --profile FILE adds
-what torch's profiler sees of some rounds at --profile_slots. --vllm names a Python that has vLLM: its offline
-`generate` on the teacher, same rows, float32.
+Parts: `pairs`, the above; `steps`, the teacher alone beside the roofline of its memory (goal: 0.7 at 32 to
+64 slots), and the share of solver and draw in a round (goal: at most 5 %); `others`, transformers' `generate`
+and a static lockstep; `two_prompts`, one set of weights; `embedded`, the example's own models. --profile FILE
+adds what torch's profiler sees of some rounds at --profile_slots. --vllm names a Python that has vLLM: its
+offline `generate` on the teacher, same rows, float32.
 
-On CUDA weights are bfloat16, in Qwen2.5's shapes with 152,064 tokens, made on the device: 7B/1.5B takes 18.3 GB,
-32B/7B 80.8 GB. The 7B has to read 14.1 GB a step, 4.7 ms at the 3.0 TB/s that a copy reaches on an H100; the
-1.5B takes 1.0 ms. The rows of 1, 8, 32 and 64 slots are 1,200 steps of the teacher, as many of lockstep and some
-400 rounds, for each of two strengths and each repeat: 16 s where memory binds, 110 s where it is the host, with
-20 ms a pass of either model. --seconds bounds it: no further repeat of a row begins after so many, so that the
-part takes one minute to four. What was measured so far is in --json after every row.
+On CUDA weights are bfloat16, in Qwen2.5's shapes with 152,064 tokens, made on the device: 7B/1.5B takes
+18.3 GB, 32B/7B 80.8 GB. The 7B has to read 14.1 GB a step, 4.7 ms at the 3.0 TB/s that a copy reaches on an
+H100; the 1.5B takes 1.0 ms. The rows of 1, 8, 32 and 64 slots are 1,200 steps of the teacher, as many of
+lockstep and some 400 rounds, for each of two strengths and each repeat: 16 s where memory binds, 110 s where
+it is the host, with 20 ms a pass of either model. --seconds bounds it: no further repeat of a row begins
+after so many, so that the part takes one minute to four. What was measured is in --json after every row.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a step takes: the teacher alone beside what memory allows, and the share of solver and draw in a round.
+"""What a step takes: the teacher alone beside what memory allows, and the share of solver and draw.
 
-A decoding step has to read the weights once (rows of an embedding are looked up, an output layer is read whole)
-and the keys and values of every sequence in progress. These bytes over the bandwidth that a copy within the
-same memory reaches are the least that a step can take.
+A decoding step has to read the weights once (rows of an embedding are looked up, an output layer is read
+whole) and the keys and values of every sequence in progress. These bytes over the bandwidth that a copy
+within the same memory reaches are the least that a step can take.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from winnow.qstar.proposals import Choose, Proposal, StudentDrafts
 from winnow.qstar.scheduler import Row
 
 STRENGTHS = (0.70, 0.46)
-"""Noise for a β of about 0.86 and 0.91, whatever the shape, where the student's logits are broad; what came out is
-printed."""
+"""Noise for a β of about 0.86 and 0.91, whatever the shape, where the student's logits are broad; what came
+out is printed."""
 N = 8
 """Completions of a prompt."""
 
