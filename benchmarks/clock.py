@@ -61,10 +61,10 @@ def on_the_device(
         launches: how many are timed.
         warm_up: how many are made before.
     """
-    for index in range(warm_up):
-        call(index)
     if device.type != "cuda":
         return [each_of(device, call, 1) for _ in range(launches)]
+    for index in range(warm_up):
+        call(index)
     taken: list[float] = []
     busy = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
     while len(taken) < launches:

@@ -63,15 +63,15 @@ def beside_others(
 def two_prompts(loaded: LoadedModel, slots: int, work: Work, prompts: int) -> dict[str, float]:
     """One set of weights with two prompts, over the same model alone: as many completions, as many rows."""
     both, one = (work.rows(prompts, two) for two in (True, False))
-    decoder = Decoder(loaded, loaded.width, slots, work.capacity)
-    lone, mixture = OneModel(decoder), TwoPrompts(decoder)
-    for count in (slots // 2, slots):
-        warm_up(lone, "policy", count)
+    half, whole = (Decoder(loaded, loaded.width, count, work.capacity) for count in (slots // 2, slots))
+    few, lone, mixture = OneModel(half), OneModel(whole), TwoPrompts(whole)
+    warm_up(few, "policy", slots // 2)
+    warm_up(lone, "policy", slots)
     warm_up(mixture, "kl_symmetry", slots // 2)
     speeds = in_turn(
         work,
         {
-            "alone": lambda: speed(lone, "policy", one, slots // 2)[0],
+            "alone": lambda: speed(few, "policy", one, slots // 2)[0],
             "rows": lambda: speed(lone, "policy", one, slots)[0],
             "q*": lambda: speed(mixture, "kl_symmetry", both, slots // 2)[0],
         },

@@ -1,8 +1,8 @@
 """The solver on a GPU: a launch of Winnow's Triton kernel beside torch and the bisection, logits to tokens.
 
-Every side gets the same logits in bfloat16 and ends with a token of q* for each row. `verify` accepts or redraws
-a draft, `sample` draws; a round of the engine is the kernel with its random numbers and its test for NaN, as
-`verification.choose` picks it. Several sets of logits take turns: one alone would lie in the cache.
+Every side gets the same logits in bfloat16 and ends with a token of q* for each row. `verify` accepts or
+redraws a draft, `sample` draws; a round of the engine is the kernel with its random numbers and its test for
+NaN, as `verification.choose` picks it. Several sets of logits take turns: one alone would lie in the cache.
 """
 
 from __future__ import annotations
