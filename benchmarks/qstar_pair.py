@@ -33,9 +33,8 @@ def run(
 ) -> tuple[float, Controller]:
     """(seconds, what the controller saw) of completing all rows; to be cleared before."""
     controller = Controller(proposer.deepest, depth)
-    engine = Engine(
-        proposer, controller, Alpha.parse(alpha), SamplingParameters(), frozenset(), ("student", "teacher")
-    )
+    names = ("the model",) if isinstance(proposer, OneModel) else ("student", "teacher")
+    engine = Engine(proposer, controller, Alpha.parse(alpha), SamplingParameters(), frozenset(), names)
     start = clock.now(proposer.device)
     failed = [drawn.detail for drawn in engine.run(Slots(work, slots)) if drawn.finish_reason == "failed"]
     taken = clock.now(proposer.device) - start

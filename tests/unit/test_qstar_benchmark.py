@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import qstar_models, qstar_steps, report
 from benchmarks.qstar_models import SHAPES, lacks_room, model, packed, size
-from benchmarks.qstar_pair import Pair, measure
+from benchmarks.qstar_pair import Pair, measure, speed
 from benchmarks.qstar_workload import STRENGTHS, Work
 from winnow.qstar import memory
 
@@ -43,7 +43,7 @@ def test_every_part_for_a_gpu_runs_on_the_cpu_too(program, tmp_path, capsys):
             *("--quick", "--device", "cpu", "--dtype", "bfloat16", "--pairs", "2M/1M", "--noise", "0.7"),
             *("--slots", "1", "4", "--parts", "pairs", "steps", "others", "two_prompts"),
             *("--profile", str(tmp_path / "profile.txt"), "--profile_slots", "4"),
-            *("--json", str(tmp_path / "qstar.json")),
+            *("--json", str(tmp_path / "qstar.json"), "--figure", str(tmp_path / "qstar.png")),
         ]
     )
     found = json.loads((tmp_path / "qstar.json").read_text())
@@ -62,6 +62,7 @@ def test_every_part_for_a_gpu_runs_on_the_cpu_too(program, tmp_path, capsys):
     assert [(row["slots"], row["noise"]) for row in pairs] == [(1, 0.7), (4, 0.7)]
     assert {"predicted", "by times", "c"} <= pairs[0].keys()
     assert "Self CPU" in (tmp_path / "profile.txt").read_text()
+    assert (tmp_path / "qstar.png").stat().st_size > 10_000
     assert "2M/1M" in capsys.readouterr().out
 
 
@@ -70,6 +71,25 @@ def test_noise_sets_acceptance_in_bfloat16(strength, beta):
     pair = tiny_pair(16)
     row = measure(pair, strength, Work(20, 40, 1), 8)
     assert row["β"] == pytest.approx(beta, abs=0.03)
+
+
+def test_completions_that_fail_are_no_speed():
+    pair = tiny_pair(2)
+    pair.teacher.model.model.norm.weight.fill_(torch.nan)
+    with pytest.raises(SystemExit, match="8 of 8 completions failed: the model gave NaN"):
+        speed(pair.alone(), "policy", Work(4, 8, 1).rows(1, both=False), 2)
+
+
+def test_no_prompt_is_read_before_the_clock_runs():
+    pair, work = tiny_pair(2), Work(4, 8, 1).rows(1, both=False)
+    read = []
+    pair.teacher.model.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    for _ in range(2):
+        speed(pair.alone(), "policy", work, 2)
+    prefill = len(work[0].prompt) - 1
+    assert read.count(prefill) == 2
 
 
 def test_models_are_made_where_they_run_in_their_own_precision():
