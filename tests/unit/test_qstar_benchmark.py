@@ -37,6 +37,16 @@ def tiny_pair(slots: int) -> Pair:
     return Pair.of(teacher, student, slots, Work(8, 24, 1).capacity)
 
 
+@pytest.fixture(scope="module")
+def four() -> Pair:
+    return tiny_pair(4)
+
+
+@pytest.fixture(scope="module")
+def sixteen() -> Pair:
+    return tiny_pair(16)
+
+
 def test_every_part_for_a_gpu_runs_on_the_cpu_too(program, tmp_path, capsys):
     program.main(
         [
@@ -67,9 +77,8 @@ def test_every_part_for_a_gpu_runs_on_the_cpu_too(program, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("strength", "beta"), [(STRENGTHS[0], 0.86), (STRENGTHS[1], 0.91)])
-def test_noise_sets_acceptance_in_bfloat16(strength, beta):
-    pair = tiny_pair(16)
-    row = measure(pair, strength, Work(20, 40, 1), 8)
+def test_noise_sets_acceptance_in_bfloat16(sixteen, strength, beta):
+    row = measure(sixteen, strength, Work(20, 40, 1), 8)
     assert row["β"] == pytest.approx(beta, abs=0.03)
 
 
@@ -137,9 +146,8 @@ def test_nothing_that_fits_is_said_and_ends(program, monkeypatch, capsys):
     assert "left out: 2M/1M at 1 slots does not fit" in capsys.readouterr().out
 
 
-def test_the_roofline_counts_weights_and_cache_once():
-    pair = tiny_pair(4)
-    row = qstar_steps.roofline(pair, bandwidth=1e9, repeats=1)
+def test_the_roofline_counts_weights_and_cache_once(four):
+    row = qstar_steps.roofline(four, bandwidth=1e9, repeats=1)
     sizes = size("2M", torch.bfloat16)
     assert row["weights GB"] == pytest.approx(sizes.read / 1e9)
     prompts = [40 - 24 + 56, 24 + 16]
@@ -149,8 +157,8 @@ def test_the_roofline_counts_weights_and_cache_once():
     assert row["least/step"] == pytest.approx(row["least ms"] / row["step ms"])
 
 
-def test_a_round_is_its_passes_and_its_verification():
-    for row in qstar_steps.shares(tiny_pair(4), 0.7):
+def test_a_round_is_its_passes_and_its_verification(four):
+    for row in qstar_steps.shares(four, 0.7):
         passes = row["teacher's pass ms"] + row["student's passes ms"]
         share = row["verify ms"] / (passes + row["verify ms"])
         assert row["verify, % of a step"] == pytest.approx(100 * share)
