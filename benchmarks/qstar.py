@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Tokens a second of q*: over the teacher alone, over lockstep, and over other programs, in one run.
 
-    python benchmarks/qstar.py [--quick] [--json FILE] [--figure FILE] [--slots 1 8 16 32] [--pairs 3]
-        [--repeats 3] [--vllm PYTHON] [--parts pairs others two_prompts embedded]
+    python benchmarks/qstar.py [--quick] [--json FILE] [--figure FILE] [--slots 1 8 16 32] [--pairs 120M/7M]
+        [--noise 0.7] [--repeats 3] [--vllm PYTHON] [--parts pairs others two_prompts embedded]
+    python benchmarks/qstar.py --device cuda [--pairs 7B/1.5B] [--slots 1 8 32 64] [--profile FILE] …
 
 Models of random weights at real shapes; the teacher runs, but its logits are the student's plus noise
 that is keyed by the token before, so that β is what is asked for. Lengths are geometric, eight completions
@@ -16,16 +17,24 @@ teacher and student over all slots. The first is above the second where arithmet
 than one); the second is above what is measured by the mixture, the prefill, the host, and drafts that are
 thrown away when rows end.
 
---vllm names a Python that has vLLM: its offline `generate` on the teacher, same rows, float32.
+Parts: `pairs`, the above; `steps`, the teacher alone beside the roofline of its memory (goal: 0.7 at 32 to
+64 slots), and the share of solver and draw in a round (goal: at most 5 %); `others`, transformers' `generate`
+and a static lockstep; `two_prompts`, one set of weights; `embedded`, the example's own models. --profile FILE
+adds what torch's profiler sees of some rounds at --profile_slots. --vllm names a Python that has vLLM: its
+offline `generate` on the teacher, same rows, float32.
+
+On CUDA weights are bfloat16, in Qwen2.5's shapes with 152,064 tokens, made on the device: 7B/1.5B takes
+18.3 GB, 32B/7B 80.8 GB. The 7B has to read 14.1 GB a step, 4.7 ms at the 3.0 TB/s that a copy reaches on an
+H100; the 1.5B takes 1.0 ms. The rows of 1, 8, 32 and 64 slots are 1,200 steps of the teacher, as many of
+lockstep and some 400 rounds, for each of two strengths and each repeat: 16 s where memory binds, 110 s where
+it is the host, with 20 ms a pass of either model. --seconds bounds it: no further repeat of a row begins
+after so many, so that the part takes one minute to four. What was measured is in --json after every row.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import sys
-import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,270 +42,119 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import torch
-
-from benchmarks import qstar_figure
-from benchmarks import qstar_rivals as rivals
-from benchmarks.qstar_workload import SetAcceptance, model, noise_bank, rows
-from benchmarks.report import device, flags, tell
-from winnow import jsonl
-from winnow.arms import Alpha
-from winnow.qstar import OptimalSampler
-from winnow.qstar.controller import Controller
-from winnow.qstar.decoder import Decoder
-from winnow.qstar.engine import Engine
-from winnow.qstar.models import LoadedModel
-from winnow.qstar.packing import pack
-from winnow.qstar.parameters import SamplingParameters
-from winnow.qstar.proposals import OneModel, Proposer, TwoPrompts
-from winnow.qstar.scheduler import Row, Slots
-from winnow.records import Prompt
-
-LONGEST = 160
-PARTS = ("pairs", "others", "two_prompts", "embedded")
-STRENGTHS = (0.70, 0.46)
-"""Noise for a β of about 0.86 and 0.91; what came out is printed."""
+from benchmarks import qstar_beside, qstar_profile, qstar_steps
+from benchmarks.qstar_models import lacks_room, packed
+from benchmarks.qstar_pair import Pair, measure
+from benchmarks.qstar_settings import Setting, asked
+from benchmarks.report import device, line, save, tell
+from winnow.qstar import memory
+from winnow.qstar.models import DTYPES, LoadedModel
 
 
-@dataclass(frozen=True)
-class Work:
-    """How much is drawn: completions of a geometric length, so many times."""
+class Found:
+    """Rows and ratios as they come; those of a run that is cut short are in the file.
 
-    mean: int
-    longest: int
-    repeats: int
+    Args:
+        file: for the result; None keeps it for the end.
+        kind: the device.
+    """
 
-    def rows(self, prompts: int, both: bool) -> list[Row]:
-        """Eight for each prompt."""
-        return rows(prompts, 8, self.mean, self.longest, both)
+    def __init__(self, file: Path | None, kind: str) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.ratios: dict[str, float] = {}
+        self._file, self._kind = file, kind
 
-
-FULL, QUICK = Work(40, LONGEST, 3), Work(8, 24, 1)
-
-
-def run(
-    proposer: Proposer, alpha: str, work: list[Row], slots: int, depth: int | None = None
-) -> tuple[float, Controller]:
-    """(tokens a second, what the controller saw)."""
-    controller = Controller(proposer.deepest, depth)
-    engine = Engine(
-        proposer, controller, Alpha.parse(alpha), SamplingParameters(), frozenset(), ("student", "teacher")
-    )
-    start = time.perf_counter()
-    tokens = sum(len(drawn.token_ids) for drawn in engine.run(Slots(work, slots)))
-    return tokens / (time.perf_counter() - start), controller
+    def add(self, ratios: dict[str, float], *rows: dict[str, Any]) -> None:
+        """Print rows, and keep them with what they come to."""
+        for row in rows:
+            print("  " + line(row), flush=True)
+        self.rows += rows
+        self.ratios |= ratios
+        if self._file:
+            save("qstar", self.ratios, self.rows, self._file, self._kind)
 
 
-def packed(name: str) -> LoadedModel:
-    """A model as `load` leaves it."""
-    made = model(name, torch.float32, "cpu")
-    pack(made.model)
-    return made
-
-
-def decoder(loaded: LoadedModel, slots: int) -> Decoder:
-    """With room for the longest row."""
-    return Decoder(loaded, loaded.width, slots, 64 + LONGEST + 8)
-
-
-def alone(loaded: LoadedModel, work: list[Row], slots: int) -> float:
-    """Tokens a second of one model."""
-    return run(OneModel(decoder(loaded, slots)), "policy", work, slots)[0]
-
-
-def seconds_a_pass(loaded: LoadedModel, slots: int, new: int) -> float:
-    """The best of a few forward passes over so many new tokens of each slot."""
-    made = decoder(loaded, slots)
-    made.admit([(slot, (1,) * 48) for slot in range(slots)])
-    tokens = torch.ones(slots, new, dtype=torch.int64)
-    times = []
-    for _ in range(7):
-        start = time.perf_counter()
-        made.forward(tokens)
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def in_turn(repeats: int, sides: dict[str, Any]) -> dict[str, float]:
-    """The best of each side's speeds, the sides taking turns."""
-    speeds = dict.fromkeys(sides, 0.0)
-    for _ in range(repeats):
-        for name, side in sides.items():
-            speeds[name] = max(speeds[name], side())
-    return speeds
-
-
-def measure(
-    teacher: LoadedModel, student: LoadedModel, slots: int, strength: float, work: Work, prompts: int
-) -> dict[str, Any]:
-    """Teacher alone, q* and lockstep."""
-    both, one = (work.rows(prompts, pair) for pair in (True, False))
-    seen: dict[str, Controller] = {}
-
-    def mixed(name: str, depth: int | None) -> float:
-        pair = SetAcceptance(decoder(student, slots), decoder(teacher, slots), strength)
-        speed, seen[name] = run(pair, "kl_symmetry", both, slots, depth)
-        return speed
-
-    speeds = in_turn(
-        work.repeats,
-        {
-            "teacher": lambda: alone(teacher, one, slots),
-            "q*": lambda: mixed("q*", None),
-            "lockstep": lambda: mixed("lockstep", 1),
-        },
-    )
-    chosen, beta = seen["q*"].rounds.most_common(1)[0][0], seen["q*"].acceptance or 0.0
-    one_t, deep_t = (seconds_a_pass(teacher, slots, new) for new in (1, chosen))
-    one_s = seconds_a_pass(student, slots, 1)
-    expected = (1 - beta**chosen) / (1 - beta)
+def ratios_of(row: dict[str, Any]) -> dict[str, float]:
+    """What a row of the part `pairs` comes to."""
+    at = f"{row['pair']}, {row['slots']} slots, β {row['β']:.2f}"
     return {
-        "pair": f"{teacher.name}/{student.name}",
-        "noise": strength,
-        "slots": slots,
-        "β": beta,
-        **{f"{name} tok/s": speed for name, speed in speeds.items()},
-        "q*/teacher": speeds["q*"] / speeds["teacher"],
-        "by times": expected * one_t / (chosen * one_s + deep_t),
-        "predicted": expected / (1 + chosen * one_s / one_t),
-        "lockstep/teacher": speeds["lockstep"] / speeds["teacher"],
-        "chose": str(seen["q*"]),
+        f"q* over the teacher alone, {at}": row["q*/teacher"],
+        f"q* over lockstep, {at}": row["q* tok/s"] / row["lockstep tok/s"],
+        f"lockstep over the teacher alone, {at}": row["lockstep/teacher"],
     }
 
 
-def beside_others(
-    teacher: LoadedModel, student: LoadedModel, slots: int, work: Work, prompts: int, vllm: str | None
-) -> dict[str, float]:
-    """Ratios over transformers' `generate`, over a lockstep as system C has it, and over vLLM."""
-    both, one = (work.rows(prompts, pair) for pair in (True, False))
-    # As their users have them: oneDNN's order of the weights is ours.
-    plain, plain_student = (model(each.name, torch.float32, "cpu") for each in (teacher, student))
-    tokens, strength = sum(row.max_new_tokens for row in one), STRENGTHS[0]
-
-    def static(side: Any, *models: LoadedModel) -> float:
-        with rivals.own_attention(*models):
-            return tokens / side()
-
-    def mixed() -> float:
-        pair = SetAcceptance(decoder(student, slots), decoder(teacher, slots), strength)
-        return run(pair, "kl_symmetry", both, slots)[0]
-
-    bank = noise_bank(strength)
-    speeds = in_turn(
-        work.repeats,
-        {
-            "teacher": lambda: alone(teacher, one, slots),
-            "generate": lambda: static(lambda: rivals.static_generate(plain, one, slots), plain),
-            "q*": mixed,
-            "static lockstep": lambda: static(
-                lambda: rivals.static_lockstep(plain_student, plain, both, slots, bank), plain_student, plain
-            ),
-        },
-    )
-    told = {
-        f"teacher alone over transformers generate, {slots} slots": speeds["teacher"] / speeds["generate"],
-        f"q* over a static-batch lockstep, {slots} slots": speeds["q*"] / speeds["static lockstep"],
-    }
-    if vllm:
-        theirs = tokens / rivals.vllm_offline(vllm, plain, one, slots)
-        print(f"  vLLM offline, {slots} sequences: {theirs:.1f} tok/s")
-        told[f"teacher alone over vLLM offline, {slots} slots"] = speeds["teacher"] / theirs
-    return told
+def has_room(names: tuple[str, ...], slots: int, setting: Setting, kind: str) -> bool:
+    """Whether models and slots fit; said where they do not."""
+    lacking = lacks_room(names, slots, setting.work.capacity, DTYPES[setting.dtype], kind)
+    if lacking:
+        print(f"  left out: {lacking}", flush=True)
+    return not lacking
 
 
-def embedded(slots: int, repeats: int) -> dict[str, float]:
-    """The embedded example's own models, real prompts and β; teacher and student are of one size."""
-    example = ROOT / "examples" / "arithmetic"
-    prompts = []
-    for index, row in enumerate(jsonl.rows(example / "data" / "train.jsonl")):
-        if index == 4 * slots:
-            break
-        asked = f"What is {row['problem']}?"
-        shown = [
-            [{"role": "user", "content": text}] for text in (asked, f"{asked} The answer is {row['answer']}.")
-        ]
-        prompts.append(Prompt(str(index), *shown))
-    policy, teacher = (str(example / "models" / name) for name in ("policy-step-460", "teacher"))
-    parameters = SamplingParameters(max_new_tokens=64)
-    speeds, said = {}, ""
-    for alpha in ("teacher", "kl_symmetry"):
-        sampler = OptimalSampler(policy, teacher, alpha, parameters=parameters)
-        work = [
-            row
-            for prompt in prompts
-            for row in sampler.rows(prompt, [(f"{prompt.id}/{i}", 8 * int(prompt.id) + i) for i in range(8)])
-        ]
-        times = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            drawn = list(sampler.draw(work, slots))
-            times.append(sum(len(each.token_ids) for each in drawn) / (time.perf_counter() - start))
-        speeds[alpha] = max(times)
-        if alpha == "kl_symmetry":
-            betas = [beta for each in drawn if each.metrics is not None for beta in each.metrics[:, -1]]
-            said = f"embedded models, {slots} slots, β {statistics.mean(betas):.2f}"
-    return {f"q* over the teacher alone, {said}": speeds["kl_symmetry"] / speeds["teacher"]}
+def in_slots(
+    models: tuple[LoadedModel, LoadedModel],
+    counts: list[int],
+    strengths: tuple[float, ...],
+    setting: Setting,
+    quick: bool,
+    found: Found,
+) -> None:
+    """The parts that are measured for each number of slots."""
+    device_ = models[0].device
+    bandwidth = qstar_steps.measured_bandwidth(device_, quick) if "steps" in setting.parts else 0.0
+    for slots in counts:
+        pair = Pair.of(*models, slots, setting.work.capacity)
+        for strength in strengths if "pairs" in setting.parts else ():
+            row = measure(pair, strength, setting.work, setting.prompts(slots))
+            found.add(ratios_of(row), row)
+        if "steps" in setting.parts:
+            steps = [
+                qstar_steps.roofline(pair, bandwidth, setting.work.repeats),
+                *qstar_steps.shares(pair, strengths[0]),
+            ]
+            found.add(qstar_steps.ratios(steps), *steps)
+        del pair
+        memory.release()
 
 
-def two_prompts(loaded: LoadedModel, slots: int, work: Work, prompts: int) -> dict[str, float]:
-    """One set of weights with two prompts, over the same model alone: as many completions, as many rows."""
-    both, one = (work.rows(prompts, pair) for pair in (True, False))
-    speeds = in_turn(
-        work.repeats,
-        {
-            "alone": lambda: alone(loaded, one, slots // 2),
-            "rows": lambda: alone(loaded, one, slots),
-            "q*": lambda: run(TwoPrompts(decoder(loaded, slots)), "kl_symmetry", both, slots // 2)[0],
-        },
-    )
-    tokens, read = speeds["q*"] / speeds["alone"], 2 * speeds["q*"] / speeds["rows"]
-    return {
-        f"same weights, two prompts, tokens over plain decoding's, {slots // 2} completions": tokens,
-        f"same weights, two prompts, rows over plain decoding's, {slots} rows": read,
-    }
-
-
-def main() -> None:
-    parser = flags(__doc__)
-    parser.add_argument("--slots", type=int, nargs="+", help="sequences in progress at a time")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured")
-    parser.add_argument("--pairs", type=int, default=3, help="the first so many pairs of models and β")
-    parser.add_argument("--vllm", help="a Python that has vLLM")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--figure", type=Path, help="draw the ratios into this file")
-    arguments = parser.parse_args()
-    quick = arguments.quick
-    work = QUICK if quick else replace(FULL, repeats=arguments.repeats)
-    teacher, student, middle = (packed(name) for name in ("120M", "7M", "30M"))
-    for each in (teacher, student, middle):
-        alone(each, rows(1, 8, 4, 4, False), 8)
-    found: list[dict[str, Any]] = []
-    ratios: dict[str, float] = {}
-    pairs = [(student, STRENGTHS[0]), (student, STRENGTHS[1]), (middle, STRENGTHS[1])]
-    parts = set(arguments.parts) & ({"pairs", "others"} if quick else set(PARTS))
-    for drafter, strength in pairs[: 1 if quick else arguments.pairs] if "pairs" in parts else ():
-        for slots in arguments.slots or ([8] if quick else [1, 8, 16, 32, 64]):
-            row = measure(teacher, drafter, slots, strength, work, 1 if quick else max(2, slots // 2))
-            found.append(row)
-            print("  " + "  ".join(f"{key} {_short(value)}" for key, value in row.items()), flush=True)
-            at = f"{row['pair']}, {slots} slots, β {row['β']:.2f}"
-            ratios[f"q* over the teacher alone, {at}"] = row["q*/teacher"]
-            ratios[f"q* over lockstep, {at}"] = row["q* tok/s"] / row["lockstep tok/s"]
-            ratios[f"lockstep over the teacher alone, {at}"] = row["lockstep/teacher"]
-    if "others" in parts:
-        slots, prompts = (4, 1) if quick else (16, 8)
-        ratios |= beside_others(teacher, student, slots, work, prompts, arguments.vllm)
-    if "two_prompts" in parts:
-        ratios |= two_prompts(teacher, 32, work, 8)
+def main(argv: list[str] | None = None) -> None:
+    arguments, setting = asked(__doc__, argv)
+    kind, quick, parts, work = arguments.device, arguments.quick, setting.parts, setting.work
+    found = Found(arguments.json, kind)
+    for index, (name, strengths) in enumerate(setting.pairs.items()):
+        names = tuple(name.split("/"))
+        counts = [slots for slots in setting.slots if has_room(names, slots, setting, kind)]
+        first = index == 0
+        others = first and "others" in parts and has_room(names, setting.beside[0], setting, kind)
+        seen = first and arguments.profile and has_room(names, arguments.profile_slots, setting, kind)
+        if not counts and not others:
+            continue
+        teacher, student = (packed(each, DTYPES[setting.dtype], kind) for each in names)
+        in_slots((teacher, student), counts, strengths, setting, quick, found)
+        if seen:
+            pair = Pair.of(teacher, student, arguments.profile_slots, work.capacity)
+            qstar_profile.write(pair, strengths[0], arguments.profile)
+            del pair
+        if others:
+            pair = Pair.of(teacher, student, setting.beside[0], work.capacity)
+            more = qstar_beside.beside_others(pair, strengths[0], work, setting.beside[1], arguments.vllm)
+            found.add(more)
+            del pair
+        if first and "two_prompts" in parts:
+            found.add(qstar_beside.two_prompts(teacher, setting.rows, work, setting.rows // 4))
+        del teacher, student
+        memory.release()
     if "embedded" in parts:
-        ratios |= embedded(32, work.repeats)
-    tell("qstar", ratios, found, arguments.json)
+        found.add(qstar_beside.embedded(32, work.repeats, setting.dtype, kind))
+    if not found.ratios:
+        raise SystemExit("nothing was measured")
+    tell("qstar", found.ratios, found.rows, arguments.json, kind)
     if arguments.figure:
-        qstar_figure.draw(found, arguments.figure, device())
+        # matplotlib is for this alone.
+        from benchmarks import qstar_figure
 
-
-def _short(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+        qstar_figure.draw([row for row in found.rows if "noise" in row], arguments.figure, device(kind))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from benchmarks import clock
 from winnow.qstar import attention
 from winnow.qstar.models import LoadedModel
 from winnow.qstar.scheduler import Row
@@ -50,7 +50,7 @@ def padded(prompts: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
 def static_generate(loaded: LoadedModel, rows: list[Row], slots: int) -> float:
     """Seconds of transformers' `generate`: a batch runs until its longest row is done."""
     model: Any = loaded.model
-    start = time.perf_counter()
+    start = clock.now(loaded.device)
     for batch in in_batches(rows, slots):
         ids, mask = padded([row.prompt for row in batch])
         longest = max(row.max_new_tokens for row in batch)
@@ -63,7 +63,7 @@ def static_generate(loaded: LoadedModel, rows: list[Row], slots: int) -> float:
             min_new_tokens=longest,
             pad_token_id=0,
         )
-    return time.perf_counter() - start
+    return clock.now(loaded.device) - start
 
 
 @torch.inference_mode()
@@ -72,10 +72,10 @@ def static_lockstep(theta: LoadedModel, t: LoadedModel, rows: list[Row], slots: 
     batches, no shared prefill, and α by 20 bisections of the difference of the KL divergences.
     """
     models: list[Any] = [theta.model, t.model]
-    start = time.perf_counter()
+    start = clock.now(t.device)
     for batch in in_batches(rows, slots):
         read = [padded([row.prompts[i] for row in batch]) for i in (0, 1)]
-        ids, masks = [each[0] for each in read], [each[1] for each in read]
+        ids, masks = ([each[i].to(t.device) for each in read] for i in (0, 1))
         caches = [DynamicCache(config=model.config) for model in models]
         for _ in range(max(row.max_new_tokens for row in batch)):
             logits = []
@@ -94,13 +94,13 @@ def static_lockstep(theta: LoadedModel, t: LoadedModel, rows: list[Row], slots: 
             token = torch.multinomial(bisected(*logits).exp(), 1)
             ids = [token, token]
             masks = [torch.cat([mask, torch.ones_like(token)], dim=1) for mask in masks]
-    return time.perf_counter() - start
+    return clock.now(t.device) - start
 
 
 def bisected(first: Tensor, second: Tensor, steps: int = 20) -> Tensor:
     """log q* at KL symmetry, [rows, vocabulary]."""
     s, t = first.log_softmax(-1), second.log_softmax(-1)
-    low, high = torch.zeros(len(s), 1), torch.ones(len(s), 1)
+    low, high = s.new_zeros(len(s), 1), s.new_ones(len(s), 1)
     for _ in range(steps):
         alpha = (low + high) / 2
         log_q = ((1 - alpha) * s + alpha * t).log_softmax(-1)

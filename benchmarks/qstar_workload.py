@@ -1,67 +1,54 @@
-"""What benchmarks/qstar.py draws: models of random weights, prompts, and completions of unequal lengths."""
+"""What benchmarks/qstar.py draws: prompts, completions of unequal lengths, and a β that is set by noise."""
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, Qwen3Config
 
-from winnow.qstar import attention
-from winnow.qstar.models import LoadedModel
+from benchmarks.qstar_models import DEEPEST, VOCABULARY
 from winnow.qstar.proposals import Choose, Proposal, StudentDrafts
 from winnow.qstar.scheduler import Row
 
-VOCABULARY = 16_384
+STRENGTHS = (0.70, 0.46)
+"""Noise for a β of about 0.86 and 0.91, whatever the shape, where the student's logits are broad; what came
+out is printed."""
+N = 8
+"""Completions of a prompt."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Of a Qwen3-like model: grouped heads of 64, tied embeddings."""
+class Work:
+    """How much is drawn: completions of a geometric length, so many times.
 
-    name: str
-    hidden: int
-    layers: int
-    heads: int
-    key_heads: int
-    inner: int
+    Attributes:
+        mean: tokens of a completion.
+        longest: of the longest.
+        repeats: turns of each side.
+        seconds: no turn but the first begins later than this.
+    """
 
+    mean: int
+    longest: int
+    repeats: int
+    seconds: float = math.inf
 
-SHAPES = {
-    shape.name: shape
-    for shape in (
-        Shape("120M", 768, 16, 12, 4, 2304),
-        Shape("30M", 448, 10, 7, 1, 1344),
-        Shape("7M", 256, 4, 4, 2, 768),
-    )
-}
+    def rows(self, prompts: int, both: bool) -> list[Row]:
+        """Eight for each prompt."""
+        return rows(prompts, N, self.mean, self.longest, both)
 
-
-def model(name: str, dtype: torch.dtype, device: str) -> LoadedModel:
-    """A model of random weights."""
-    shape = SHAPES[name]
-    torch.manual_seed(7)
-    config = Qwen3Config(
-        vocab_size=VOCABULARY,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_heads,
-        head_dim=64,
-        intermediate_size=shape.inner,
-        tie_word_embeddings=True,
-        max_position_embeddings=4096,
-    )
-    made: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention.NAME)
-    made.eval().requires_grad_(False).to(device)
-    tokenizer: Any = type("NoTokenizer", (), {"pad_token_id": 0})()
-    return LoadedModel(name, made, tokenizer, None, frozenset(), 4096)  # type: ignore[arg-type]
+    @property
+    def capacity(self) -> int:
+        """Places of a slot: prompt, the longest completion, and drafts beyond its end."""
+        return 64 + self.longest + DEEPEST
 
 
-def rows(prompts: int, n: int, mean: int, longest: int, both: bool, student: bool = False) -> list[Row]:
+def rows(prompts: int, n: int, mean: int, longest: int, both: bool) -> list[Row]:
     """n completions for each prompt, their lengths geometric with a mean, cut at `longest`.
 
     The student's prompts have 24 to 40 tokens, the teacher's hold 16 more.
@@ -74,15 +61,16 @@ def rows(prompts: int, n: int, mean: int, longest: int, both: bool, student: boo
         for sample in range(n):
             length = min(longest, 1 + int(source.expovariate(1 / mean)))
             seed = source.getrandbits(62)
-            shown = own if both or student else teachers
+            shown = own if both else teachers
             found.append(Row(f"{prompt}/{sample}", seed, shown, teachers if both else None, length))
     return found
 
 
-def noise_bank(strength: float) -> Tensor:
+@cache
+def noise_bank(strength: float, vocabulary: int = VOCABULARY) -> Tensor:
     """[64, vocabulary], rows of unequal strengths."""
     generator = torch.Generator().manual_seed(3)
-    noise = torch.randn(64, VOCABULARY, generator=generator)
+    noise = torch.randn(64, vocabulary, generator=generator)
     spread = strength * torch.linspace(0.2, 1.8, 64)[torch.randperm(64, generator=generator)]
     return noise * spread[:, None]
 
@@ -94,9 +82,16 @@ class SetAcceptance(StudentDrafts):
     differ, so that β differs between tokens as it does in texts.
     """
 
-    def __init__(self, theta: Any, t: Any, strength: float) -> None:
+    def __init__(
+        self,
+        theta: Any,
+        t: Any,
+        strength: float,
+        vocabulary: int = VOCABULARY,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__(theta, t)
-        self._bank = noise_bank(strength).to(self.device)
+        self._bank = noise_bank(strength, vocabulary).to(self.device, dtype)
 
     def propose(self, last: Tensor, depth: int, choose: Choose) -> Proposal:
         found = super().propose(last, depth, choose)

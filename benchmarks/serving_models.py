@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.qstar_workload import VOCABULARY, model
+from benchmarks.qstar_models import VOCABULARY, model
 
 SPECIAL = ["<pad>", "<eos>", "<user>", "<assistant>"]
 END = SPECIAL.index("<eos>")

@@ -1,0 +1,159 @@
+"""Tokens a second of a pair of models: q*, the teacher alone, and lockstep, by Winnow's own engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks import clock
+from benchmarks.qstar_models import SHAPES
+from benchmarks.qstar_workload import N, SetAcceptance, Work, rows
+from winnow.arms import Alpha
+from winnow.qstar.controller import DEPTHS, Controller
+from winnow.qstar.decoder import Decoder
+from winnow.qstar.engine import Engine
+from winnow.qstar.models import LoadedModel
+from winnow.qstar.parameters import SamplingParameters
+from winnow.qstar.proposals import OneModel, Proposer
+from winnow.qstar.scheduler import Row, Slots
+
+
+def clear(proposer: Proposer, slots: int) -> None:
+    """Forget what an earlier run left: no prompt's prefill is to be had for nothing."""
+    for slot in range(slots):
+        proposer.wipe(slot, whole=True)
+
+
+def run(
+    proposer: Proposer, alpha: str, work: list[Row], slots: int, depth: int | None = None
+) -> tuple[float, Controller]:
+    """(seconds, what the controller saw) of completing all rows; to be cleared before."""
+    controller = Controller(proposer.deepest, depth)
+    names = ("the model",) if isinstance(proposer, OneModel) else ("student", "teacher")
+    engine = Engine(proposer, controller, Alpha.parse(alpha), SamplingParameters(), frozenset(), names)
+    start = clock.now(proposer.device)
+    failed = [drawn.detail for drawn in engine.run(Slots(work, slots)) if drawn.finish_reason == "failed"]
+    taken = clock.now(proposer.device) - start
+    if failed:
+        raise SystemExit(f"{len(failed)} of {len(work)} completions failed: {failed[0]}")
+    return taken, controller
+
+
+def speed(
+    proposer: Proposer, alpha: str, work: list[Row], slots: int, depth: int | None = None
+) -> tuple[float, Controller]:
+    """(tokens a second, what the controller saw), from empty slots."""
+    clear(proposer, slots)
+    taken, controller = run(proposer, alpha, work, slots, depth)
+    return sum(row.max_new_tokens for row in work) / taken, controller
+
+
+def warm_up(proposer: Proposer, alpha: str, slots: int) -> None:
+    """Some rounds of every depth and of fewer rows: whatever is made once is there before the clock runs."""
+    both = not isinstance(proposer, OneModel)
+    for depth in DEPTHS[: 1 if proposer.deepest == 1 else None]:
+        work = rows(-(-slots // N), N, depth, depth + 1, both)[:slots]
+        speed(proposer, alpha, work, slots, depth)
+
+
+def seconds_a_pass(decoder: Decoder, slots: int, new: int) -> float:
+    """The best of a few forward passes over so many new tokens of each slot.
+
+    On a GPU several follow each other, as they do in a round: the host runs ahead of all but the first.
+    """
+    decoder.admit([(slot, (1,) * 48) for slot in range(slots)])
+    tokens = torch.ones(slots, new, dtype=torch.int64, device=decoder.device)
+    return clock.best(decoder.device, lambda: decoder.forward(tokens))
+
+
+def in_turn(work: Work, sides: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """The best of each side's speeds, the sides taking turns."""
+    speeds = dict.fromkeys(sides, 0.0)
+    start = time.perf_counter()
+    for turn in range(work.repeats):
+        if turn and time.perf_counter() - start > work.seconds:
+            break
+        for name, side in sides.items():
+            speeds[name] = max(speeds[name], side())
+    return speeds
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Teacher and student with slots of their own.
+
+    Attributes:
+        teacher, student: the models.
+        t, theta: their decoders.
+        slots: of each.
+    """
+
+    teacher: LoadedModel
+    student: LoadedModel
+    t: Decoder
+    theta: Decoder
+    slots: int
+
+    @classmethod
+    def of(cls, teacher: LoadedModel, student: LoadedModel, slots: int, capacity: int) -> Pair:
+        """Decoders with room for the longest row."""
+        t, theta = (Decoder(each, each.width, slots, capacity) for each in (teacher, student))
+        pair = cls(teacher, student, t, theta, slots)
+        warm_up(pair.alone(), "policy", slots)
+        warm_up(pair.mixed(1.0), "kl_symmetry", slots)
+        return pair
+
+    @property
+    def name(self) -> str:
+        """As in the table."""
+        return f"{self.teacher.name}/{self.student.name}"
+
+    def alone(self) -> OneModel:
+        """The teacher, in the slots that it has for q* too."""
+        return OneModel(self.t)
+
+    def mixed(self, strength: float) -> SetAcceptance:
+        """Both, β set by noise of a strength."""
+        vocabulary, dtype = SHAPES[self.teacher.name].vocabulary, self.teacher.model.dtype
+        return SetAcceptance(self.theta, self.t, strength, vocabulary, dtype)
+
+
+def measure(pair: Pair, strength: float, work: Work, prompts: int) -> dict[str, Any]:
+    """Teacher alone, q* and lockstep."""
+    both, one = (work.rows(prompts, two) for two in (True, False))
+    slots, mixture = pair.slots, pair.mixed(strength)
+    seen: dict[str, Controller] = {}
+
+    def mixed(name: str, depth: int | None) -> float:
+        found, seen[name] = speed(mixture, "kl_symmetry", both, slots, depth)
+        return found
+
+    speeds = in_turn(
+        work,
+        {
+            "teacher": lambda: speed(pair.alone(), "policy", one, slots)[0],
+            "q*": lambda: mixed("q*", None),
+            "lockstep": lambda: mixed("lockstep", 1),
+        },
+    )
+    chosen, beta = seen["q*"].rounds.most_common(1)[0][0], seen["q*"].acceptance or 0.0
+    one_t, deep_t = (seconds_a_pass(pair.t, slots, new) for new in (1, chosen))
+    one_s = seconds_a_pass(pair.theta, slots, 1)
+    expected = sum(beta**place for place in range(chosen))
+    return {
+        "pair": pair.name,
+        "noise": strength,
+        "slots": slots,
+        "β": beta,
+        **{f"{name} tok/s": found for name, found in speeds.items()},
+        "q*/teacher": speeds["q*"] / speeds["teacher"],
+        "by times": expected * one_t / (chosen * one_s + deep_t),
+        "predicted": expected / (1 + chosen * one_s / one_t),
+        "c": one_s / one_t,
+        "lockstep/teacher": speeds["lockstep"] / speeds["teacher"],
+        "chose": str(seen["q*"]),
+    }
