@@ -66,6 +66,7 @@ def seconds_a_pass(decoder: Decoder, slots: int, new: int) -> float:
     On a GPU several follow each other, as they do in a round: the host runs ahead of all but the first.
     """
     decoder.admit([(slot, (1,) * 48) for slot in range(slots)])
+    decoder.place(slots, new)
     tokens = torch.ones(slots, new, dtype=torch.int64, device=decoder.device)
     return clock.best(decoder.device, lambda: decoder.forward(tokens))
 
