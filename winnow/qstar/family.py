@@ -7,72 +7,13 @@ solver asks of it is L(x) = logsumexp(s + x d), L′(x) = E[d] and L″(x) = Var
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-CACHE_ELEMENTS = 1 << 17
-"""Numbers a chunk of rows should have on CPU: four float32 buffers of them fit a core's cache."""
-THREAD_ELEMENTS = 1 << 20
-"""The same where chunks run beside each other: on smaller ones, threads wait for Python's lock."""
-WORTH_A_THREAD = 1 << 21
-"""Fewer numbers are done sooner by one thread: 32 × 16,384 in 6.4 ms, by two in 9.3."""
-
-
-_own_threads = True
-
-
-def leave_threads() -> None:
-    """Never change torch's number of threads: a host that binds them (vLLM) has its own."""
-    global _own_threads
-    _own_threads = False
-
-
-def in_chunks(work: Callable[[slice], None], like: Tensor) -> None:
-    """Do `work` on slices of the rows of `like` [rows, vocabulary]; on CPU in parallel.
-
-    The slices are small enough for the cache there, and the whole on other devices.
-
-    Each chunk is one thread's from beginning to end. Were its operations shared out instead, all
-    threads would meet after every one of them, some 50 µs apart: on a machine with other work each
-    meeting can cost a time slice, and torch would add up a lone long row in another order than the
-    same row among others.
-    """
-    rows, vocabulary = like.shape
-    if like.device.type != "cpu":
-        work(slice(0, rows))
-        return
-    threads = torch.get_num_threads() if _own_threads else 1
-    beside = threads > 1 and rows * vocabulary >= WORTH_A_THREAD
-    size = max(1, (THREAD_ELEMENTS if beside else CACHE_ELEMENTS) // max(vocabulary, 1))
-    chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
-    try:
-        if not beside or len(chunks) <= 1:
-            _set_threads(1)
-            for chunk in chunks:
-                work(chunk)
-            return
-        inference, gradient = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
-
-        def alone(chunk: slice) -> None:
-            # What torch keeps for each thread has to be told to a new one.
-            with torch.inference_mode(inference), torch.set_grad_enabled(gradient):
-                work(chunk)
-
-        with ThreadPoolExecutor(
-            min(threads, len(chunks)), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            list(pool.map(alone, chunks))
-    finally:
-        _set_threads(threads)
-
-
-def _set_threads(count: int) -> None:
-    if _own_threads and torch.get_num_threads() != count:
-        torch.set_num_threads(count)
+from winnow.qstar.exponential import exp
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +45,10 @@ class Family:
     def __init__(self, log_theta: Tensor, log_t: Tensor) -> None:
         self.base = log_theta
         self.d = log_t - log_theta
+        self._log_t = log_t
         # What lasts no longer than one evaluation is written here: fresh memory is slow memory.
         self._scratch = torch.empty_like(log_theta)
-        # Two vectorized passes are nine times as fast on CPU as one of torch.aminmax.
+        # Two vectorized passes are forty times as fast on CPU as one of torch.aminmax.
         self.least, self.largest = self.d.amin(dim=1), self.d.amax(dim=1)
         # An infinity of either model, or a NaN, leaves its trace in the range of the differences.
         self.masked = ~torch.isfinite(self.largest - self.least)
@@ -119,6 +61,7 @@ class Family:
         common = torch.isfinite(log_theta) & torch.isfinite(log_t)
         self.disjoint = ~common.any(dim=1)
         self.base = log_theta.masked_fill(~common, -torch.inf)
+        self._log_t = log_t.masked_fill(~(common | self.disjoint[:, None]), -torch.inf)
         self.base[self.disjoint] = log_t[self.disjoint]
         left_out = torch.isneginf(self.base)
         self.theta_alone = (left_out & ~torch.isneginf(log_theta)).any(dim=1)
@@ -126,6 +69,16 @@ class Family:
         self.least = self.d.masked_fill(~common, torch.inf).amin(dim=1).masked_fill(self.disjoint, 0.0)
         self.largest = self.d.masked_fill(~common, -torch.inf).amax(dim=1).masked_fill(self.disjoint, 0.0)
         self.d.masked_fill_(~common, 0.0)
+
+    @cached_property
+    def theta(self) -> Tensor:
+        """The student's probabilities of the tokens that both give (the teacher's in disjoint rows)."""
+        return exp(self.base)
+
+    @cached_property
+    def t(self) -> Tensor:
+        """The teacher's of the same tokens."""
+        return exp(self._log_t)
 
     def __len__(self) -> int:
         return len(self.base)
@@ -138,13 +91,15 @@ class Family:
             setattr(kept, name, getattr(self, name)[rows])
         return kept
 
-    def logits(self, x: Tensor) -> Tensor:
-        """s + x d, [rows, vocabulary], in the scratch buffer: the next call overwrites it."""
-        return torch.addcmul(self.base, self.d, x[:, None], out=self._scratch[: len(self)])
+    def logits(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """s + x d, [rows, vocabulary]; in the scratch buffer, which the next call overwrites, or in `out`."""
+        out = self._scratch[: len(self)] if out is None else out
+        return torch.addcmul(self.base, self.d, x[:, None], out=out)
 
     def log_z(self, x: Tensor) -> Tensor:
         """L(x), for any x."""
-        total = self.logits(x).exp_().sum(dim=1)
+        logits = self.logits(x)
+        total = exp(logits, out=logits).sum(dim=1)
         log_z = total.log()
         unsound = _unsound(total)
         if bool(unsound.any()):
@@ -158,13 +113,23 @@ class Family:
         at its next point to be, so nothing cancels near the root. Far from it only the direction of a
         step counts.
         """
-        total, first, second = self._sums(self.logits(x))
+        logits = self.logits(x)
+        return self._moments(x, exp(logits, out=logits))
+
+    def ends(self) -> tuple[Moments, Moments]:
+        """The moments at 0 and 1, where the weights are the models' own probabilities."""
+        zeros = torch.zeros_like(self.least)
+        return self._moments(zeros, self.theta), self._moments(zeros + 1.0, self.t)
+
+    def _moments(self, x: Tensor, weights: Tensor) -> Moments:
+        """See `moments`, for weights exp(s + x d)."""
+        total, first, second = self._sums(weights)
         shift = torch.zeros_like(total)
         unsound = _unsound(total)
         if bool(unsound.any()):
             logits = self.logits(x)
             peak = logits.amax(dim=1)
-            shifted = self._sums(logits.sub_(peak[:, None]))
+            shifted = self._sums(exp(logits.sub_(peak[:, None]), out=logits))
             total, first, second, shift = (
                 torch.where(unsound, new, old)
                 for new, old in zip((*shifted, peak), (total, first, second, shift), strict=True)
@@ -173,12 +138,12 @@ class Family:
         variance = (second / total - mean.square()).clamp_min_(0.0)
         return Moments(total.log() + shift, mean, variance)
 
-    def _sums(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Σ w, Σ w d and Σ w d² with w = exp(logits), which are overwritten."""
-        weights = logits.exp_()
+    def _sums(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Σ w, Σ w d and Σ w d²; the scratch buffer, which may hold the weights, is overwritten."""
         total = weights.sum(dim=1)
-        first = weights.mul_(self.d).sum(dim=1)
-        return total, first, weights.mul_(self.d).sum(dim=1)
+        weighted = torch.mul(weights, self.d, out=self._scratch[: len(self)])
+        first = weighted.sum(dim=1)
+        return total, first, weighted.mul_(self.d).sum(dim=1)
 
 
 def _unsound(total: Tensor) -> Tensor:

@@ -53,8 +53,7 @@ Verify = Callable[[Proposal, Tensor, Tensor], Verdict]
 
 def choose(alpha: Alpha, parameters: SamplingParameters, device: torch.device) -> Verify:
     """The way that fits."""
-    whole = parameters.temperature > 0 and not parameters.top_k and parameters.top_p >= 1.0
-    if device.type == "cuda" and whole and importlib.util.find_spec("triton"):
+    if device.type == "cuda" and parameters.whole and importlib.util.find_spec("triton"):
         from winnow.qstar import fused
 
         if fused.supports(alpha):
@@ -71,11 +70,15 @@ class ByTorch:
     def __call__(self, proposal: Proposal, seeds: Tensor, positions: Tensor) -> Verdict:
         rows, depth = proposal.drafts.shape
         assert proposal.second is not None
-        log_theta, log_t = (
-            log_probabilities(logits.flatten(0, 1), self._parameters.temperature)
-            for logits in (proposal.first, proposal.second)
+        temperature = self._parameters.temperature
+        # Where no head was cut, what was drafted from is the student's whole distribution.
+        log_theta = (
+            proposal.log_draft.flatten(0, 1)
+            if self._parameters.whole
+            else log_probabilities(proposal.first.flatten(0, 1), temperature)
         )
-        log_q, solution = mix(log_theta, log_t, self._alpha)
+        log_t = log_probabilities(proposal.second.flatten(0, 1), temperature)
+        log_q, solution = mix(log_theta, log_t, self._alpha, described=True)
         metrics = diagnostics.stack(solution).view(rows, depth, -1)
         log_q = head(log_q, self._parameters).view(rows, depth, -1)
         tokens, accepted = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)

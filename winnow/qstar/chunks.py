@@ -1,0 +1,69 @@
+"""Rows in slices that fit a core's cache, on CPU one thread's from beginning to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+CACHE_ELEMENTS = 1 << 17
+"""Numbers a chunk of rows should have on CPU: four float32 buffers of them fit a core's cache."""
+THREAD_ELEMENTS = 1 << 20
+"""The same where chunks run beside each other: on smaller ones, threads wait for Python's lock."""
+WORTH_A_THREAD = 1 << 21
+"""Fewer numbers are done sooner by one thread: 32 × 16,384 in 6.4 ms, by two in 9.3."""
+
+
+_own_threads = True
+
+
+def leave_threads() -> None:
+    """Never change torch's number of threads: a host that binds them (vLLM) has its own."""
+    global _own_threads
+    _own_threads = False
+
+
+def in_chunks(work: Callable[[slice], T], like: Tensor) -> list[T]:
+    """What `work` makes of slices of the rows of `like` [rows, vocabulary]; on CPU in parallel.
+
+    The slices are small enough for the cache there, and the whole on other devices.
+
+    Each chunk is one thread's from beginning to end. Were its operations shared out instead, all
+    threads would meet after every one of them, some 50 µs apart: on a machine with other work each
+    meeting can cost a time slice, and torch would add up a lone long row in another order than the
+    same row among others.
+    """
+    rows, vocabulary = like.shape
+    if like.device.type != "cpu":
+        return [work(slice(0, rows))]
+    threads = torch.get_num_threads() if _own_threads else 1
+    beside = threads > 1 and rows * vocabulary >= WORTH_A_THREAD
+    size = max(1, (THREAD_ELEMENTS if beside else CACHE_ELEMENTS) // max(vocabulary, 1))
+    chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+    try:
+        if not beside or len(chunks) <= 1:
+            _set_threads(1)
+            return [work(chunk) for chunk in chunks]
+        inference, gradient = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+        def alone(chunk: slice) -> T:
+            # What torch keeps for each thread has to be told to a new one.
+            with torch.inference_mode(inference), torch.set_grad_enabled(gradient):
+                return work(chunk)
+
+        with ThreadPoolExecutor(
+            min(threads, len(chunks)), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            return list(pool.map(alone, chunks))
+    finally:
+        _set_threads(threads)
+
+
+def _set_threads(count: int) -> None:
+    if _own_threads and torch.get_num_threads() != count:
+        torch.set_num_threads(count)

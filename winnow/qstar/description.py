@@ -1,0 +1,67 @@
+"""What follows from α and log Z of a row: how far q* lies from either model, and how well each covers it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from winnow.qstar.exponential import exp
+from winnow.qstar.family import Family
+
+LARGEST_LOG_WEIGHT = 20.0
+"""Up to it π/q* is formed as a quotient: where q* underflows, π ≤ e^20 q* then adds less than 1e−20."""
+
+
+class Description(NamedTuple):
+    """Of rows, each [rows]; see `alpha.AlphaSolution`."""
+
+    kl_theta: Tensor
+    kl_t: Tensor
+    ess_theta: Tensor
+    ess_t: Tensor
+    beta: Tensor
+
+
+def describe(family: Family, alpha: Tensor, log_z: Tensor) -> Description:
+    """KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t and β of a family's rows at their α."""
+    disjoint = family.disjoint
+    # Such rows are the teacher's own, whatever their log Z says.
+    log_z = log_z.masked_fill(disjoint, 0.0)
+    logits = family.logits(alpha).sub_(log_z[:, None])
+    q = exp(logits, out=logits)
+    scratch = torch.minimum(q, family.theta)
+    beta = scratch.sum(dim=1).clamp_max(1.0)
+    mean = torch.mul(q, family.d, out=scratch).sum(dim=1)
+    kl_theta = alpha * mean - log_z
+    kl_t = kl_theta - mean
+    # Where q is zero and the model is not, the sum is infinite.
+    ess_theta, ess_t = _effective_sample_sizes(family, alpha, log_z, q, scratch)
+    return Description(
+        torch.where(disjoint, torch.inf, kl_theta.clamp_min(0.0)),
+        torch.where(disjoint, 0.0, kl_t.clamp_min(0.0)),
+        torch.where(family.theta_alone, 0.0, ess_theta),
+        torch.where(family.t_alone, 0.0, ess_t),
+        torch.where(disjoint, 0.0, beta),
+    )
+
+
+def _effective_sample_sizes(
+    family: Family, alpha: Tensor, log_z: Tensor, q: Tensor, scratch: Tensor
+) -> tuple[Tensor, Tensor]:
+    """1 / Σ π_θ²/q and 1 / Σ π_t²/q over the tokens that both models give; q and scratch are overwritten."""
+    # log π_θ/q = log Z − α d and log π_t/q = log Z + (1 − α) d.
+    largest = log_z + torch.maximum(-alpha * family.least, (1.0 - alpha) * family.largest)
+    # No 0/0 where both have underflowed.
+    q.clamp_min_(torch.finfo(q.dtype).tiny)
+    ess_theta, ess_t = (
+        torch.div(model, q, out=scratch).mul_(model).sum(dim=1).reciprocal()
+        for model in (family.theta, family.t)
+    )
+    unsound = ~(largest < LARGEST_LOG_WEIGHT)
+    if bool(unsound.any()):
+        # π_θ²/q = exp(s − α d + log Z) and π_t²/q = exp(s + (2 − α) d + log Z).
+        ess_theta = torch.where(unsound, (-family.log_z(-alpha) - log_z).exp(), ess_theta)
+        ess_t = torch.where(unsound, (-family.log_z(2.0 - alpha) - log_z).exp(), ess_t)
+    return ess_theta, ess_t
