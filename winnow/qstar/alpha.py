@@ -165,6 +165,11 @@ def solve_alpha(
     return AlphaSolution(*solved, _models=(log_theta, log_t))
 
 
+def precision(values: Tensor) -> torch.dtype:
+    """What is computed in: float32, or float64 where that is given."""
+    return torch.float64 if values.dtype == torch.float64 else torch.float32
+
+
 def solve_rows(
     log_theta: Tensor, log_t: Tensor, alpha: Alpha, tolerance: float = TOLERANCE
 ) -> tuple[Solved, Family]:
@@ -172,13 +177,12 @@ def solve_rows(
 
     Rows without a common token get the teacher.
     """
-    dtype = torch.float64 if log_theta.dtype == torch.float64 else torch.float32
-    s, t = log_theta.to(dtype), log_t.to(dtype)
+    s, t = (logs.to(precision(logs)) for logs in (log_theta, log_t))
     family = Family(s, t)
     x, log_z, passes = _solve(s, t, family, alpha, tolerance)
-    disjoint = family.disjoint
-    x, log_z = torch.where(disjoint, 1.0, x), torch.where(disjoint, -torch.inf, log_z)
-    return Solved(x, log_z, passes, disjoint, family.masked), family
+    if not family.whole:
+        x, log_z = x.masked_fill(family.disjoint, 1.0), log_z.masked_fill(family.disjoint, -torch.inf)
+    return Solved(x, log_z, passes, family.disjoint, family.masked), family
 
 
 def _solve(

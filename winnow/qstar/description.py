@@ -26,24 +26,29 @@ class Description(NamedTuple):
 
 def describe(family: Family, alpha: Tensor, log_z: Tensor) -> Description:
     """KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t and β of a family's rows at their α."""
-    disjoint = family.disjoint
-    # Such rows are the teacher's own, whatever their log Z says.
-    log_z = log_z.masked_fill(disjoint, 0.0)
+    # Rows without a common token are the teacher's own, whatever their log Z says.
+    log_z = log_z if family.whole else log_z.masked_fill(family.disjoint, 0.0)
     logits = family.logits(alpha).sub_(log_z[:, None])
     q = exp(logits, out=logits)
     scratch = torch.minimum(q, family.theta)
-    beta = scratch.sum(dim=1).clamp_max(1.0)
+    beta = scratch.sum(dim=1).clamp_max_(1.0)
     mean = torch.mul(q, family.d, out=scratch).sum(dim=1)
     kl_theta = alpha * mean - log_z
     kl_t = kl_theta - mean
-    # Where q is zero and the model is not, the sum is infinite.
-    ess_theta, ess_t = _effective_sample_sizes(family, alpha, log_z, q, scratch)
+    sizes = _effective_sample_sizes(family, alpha, log_z, q, scratch)
+    found = Description(kl_theta.clamp_min_(0.0), kl_t.clamp_min_(0.0), *sizes, beta)
+    return found if family.whole else _of_masked(family, found)
+
+
+def _of_masked(family: Family, found: Description) -> Description:
+    """What holds where a model gives a token that the other does not."""
     return Description(
-        torch.where(disjoint, torch.inf, kl_theta.clamp_min(0.0)),
-        torch.where(disjoint, 0.0, kl_t.clamp_min(0.0)),
-        torch.where(family.theta_alone, 0.0, ess_theta),
-        torch.where(family.t_alone, 0.0, ess_t),
-        torch.where(disjoint, 0.0, beta),
+        found.kl_theta.masked_fill(family.disjoint, torch.inf),
+        found.kl_t.masked_fill(family.disjoint, 0.0),
+        # Where q is zero and the model is not, the sum is infinite.
+        found.ess_theta.masked_fill(family.theta_alone, 0.0),
+        found.ess_t.masked_fill(family.t_alone, 0.0),
+        found.beta.masked_fill(family.disjoint, 0.0),
     )
 
 

@@ -35,6 +35,7 @@ class Family:
     Attributes:
         base: s, but −inf where either model gives nothing; the teacher in disjoint rows.
         d: t − s, 0 where `base` is −inf and in disjoint rows.
+        whole: whether no row is masked.
         masked: rows [rows] in which a token has no probability from one model or from both.
         disjoint: rows [rows] in which no token has some from both.
         theta_alone: rows [rows] in which the student gives a token that `base` leaves out.
@@ -53,7 +54,8 @@ class Family:
         # An infinity of either model, or a NaN, leaves its trace in the range of the differences.
         self.masked = ~torch.isfinite(self.largest - self.least)
         self.disjoint = self.theta_alone = self.t_alone = torch.zeros_like(self.masked)
-        if bool(self.masked.any()):
+        self.whole = not bool(self.masked.any())
+        if not self.whole:
             self._leave_out(log_theta, log_t)
 
     def _leave_out(self, log_theta: Tensor, log_t: Tensor) -> None:

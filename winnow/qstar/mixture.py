@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from winnow.arms import Alpha
-from winnow.qstar.alpha import AlphaSolution, Solved, joined, solve_rows
+from winnow.qstar.alpha import AlphaSolution, Solved, joined, precision, solve_rows
 from winnow.qstar.chunks import in_chunks
 from winnow.qstar.description import Description, describe
 from winnow.qstar.parameters import SamplingParameters
@@ -15,28 +15,27 @@ BLOCK = 128
 """Tokens whose probabilities are added up together for a draw."""
 
 
-def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
-    """Log-softmax of logits [rows, vocabulary] at a temperature, in float32 or better.
+def log_probabilities(logits: Tensor, temperature: float, out: Tensor | None = None) -> Tensor:
+    """Log-softmax of logits [rows, vocabulary] at a temperature, in float32 or better; in `out`, if given.
 
     At T = 0 the model's own distribution (T = 1) is kept, for the arg-max is taken after the mixture.
     """
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = logits.to(precision(logits))
     if temperature not in (0.0, 1.0):
-        logits = logits / temperature
-    return torch.log_softmax(logits, dim=-1)
+        logits = torch.div(logits, temperature, out=out)
+    return torch.log_softmax(logits, dim=-1, out=out)
 
 
 def mix(
-    log_theta: Tensor, log_t: Tensor, alpha: Alpha, described: bool = False
+    log_theta: Tensor, log_t: Tensor, alpha: Alpha, described: bool = False, out: Tensor | None = None
 ) -> tuple[Tensor, AlphaSolution]:
     """log q* [rows, vocabulary] and the solution that gave it.
 
     Rows without a common token are drawn from the teacher and marked as `disjoint`. What the solution
     tells beyond α and log Z costs nothing until it is read, or less where it is `described` at once,
-    while a row is in the cache.
+    while a row is in the cache. log q* is written to `out`, if given.
     """
-    dtype = torch.float64 if log_theta.dtype == torch.float64 else torch.float32
-    log_q = torch.empty(log_theta.shape, dtype=dtype, device=log_theta.device)
+    log_q = torch.empty_like(log_theta, dtype=precision(log_theta)) if out is None else out
 
     def form(rows: slice) -> tuple[Tensor, ...]:
         solved, family = solve_rows(log_theta[rows], log_t[rows], alpha)
