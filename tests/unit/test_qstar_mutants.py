@@ -68,8 +68,9 @@ def alpha_of_the_neighbouring_position(patch):
     """As a cached or misplaced solution would be."""
     solve = mixture.solve_rows
 
-    def shifted(log_theta, log_t, alpha):
-        return solve(log_theta.roll(1, 0), log_t.roll(1, 0), alpha)[0], Family(log_theta, log_t)
+    def shifted(log_theta, log_t, alpha, buffers):
+        found, _ = solve(log_theta.roll(1, 0), log_t.roll(1, 0), alpha, buffers)
+        return found, Family(log_theta, log_t, buffers)
 
     patch.setattr(mixture, "solve_rows", shifted)
 

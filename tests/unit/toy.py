@@ -81,15 +81,15 @@ class ToyDecoder:
         raise AssertionError("toy models give no NaN")
 
 
-def solving_each_prefix_once(log_theta, log_t, alpha, solve):
+def solving_each_prefix_once(log_theta, log_t, alpha, buffers, solve):
     """The solver's answer for rows that are few, many times over: solved once and dealt out.
 
     A row's answer does not depend on its batch mates (test_qstar_alpha.py), and most of the time of
     many draws would go into the same 259 rows.
     """
     rows, back = torch.unique(torch.cat([log_theta, log_t], dim=1), dim=0, return_inverse=True)
-    found, _ = solve(*(each.contiguous() for each in rows.split(VOCABULARY, dim=1)), alpha)
-    return Solved(*(column[back] for column in found)), Family(log_theta, log_t)
+    found, _ = solve(*(each.contiguous() for each in rows.split(VOCABULARY, dim=1)), alpha, buffers)
+    return Solved(*(column[back] for column in found)), Family(log_theta, log_t, buffers)
 
 
 def draws(

@@ -9,6 +9,7 @@ Chernoff information", eq. 9), where both KL divergences are −L(α), the Chern
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from winnow.arms import ALPHA_NAMES, Alpha
+from winnow.qstar.buffers import Buffers
 from winnow.qstar.chunks import in_chunks
 from winnow.qstar.description import Description, describe
 from winnow.qstar.family import Family, Moments
@@ -96,11 +98,11 @@ class AlphaSolution:
     def _description(self) -> Description:
         if self._described is not None:
             return self._described
-        log_theta, log_t = self._models
+        (log_theta, log_t), buffers = self._models, Buffers()
 
         def form(rows: slice) -> Description:
             s, t = log_theta[rows].to(self.alpha.dtype), log_t[rows].to(self.alpha.dtype)
-            return describe(Family(s, t), self.alpha[rows], self.log_z[rows])
+            return describe(Family(s, t, buffers), self.alpha[rows], self.log_z[rows])
 
         return Description(*joined(in_chunks(form, log_theta)))
 
@@ -154,10 +156,10 @@ def solve_alpha(
             f"student {tuple(log_theta.shape)} and teacher {tuple(log_t.shape)} must both be "
             "[rows, vocabulary]"
         )
-    weight = Alpha.parse(method, fixed_alpha)
+    weight, buffers = Alpha.parse(method, fixed_alpha), Buffers()
 
     def solve(rows: slice) -> Solved:
-        return solve_rows(log_theta[rows], log_t[rows], weight, tolerance)[0]
+        return solve_rows(log_theta[rows], log_t[rows], weight, buffers, tolerance)[0]
 
     solved = Solved(*joined(in_chunks(solve, log_theta)))
     if on_disjoint == "raise" and bool(solved.disjoint.any()):
@@ -171,14 +173,14 @@ def precision(values: Tensor) -> torch.dtype:
 
 
 def solve_rows(
-    log_theta: Tensor, log_t: Tensor, alpha: Alpha, tolerance: float = TOLERANCE
+    log_theta: Tensor, log_t: Tensor, alpha: Alpha, buffers: Buffers, tolerance: float = TOLERANCE
 ) -> tuple[Solved, Family]:
-    """What `solve_alpha` finds of rows few enough to be solved together, and their family.
+    """What `solve_alpha` finds of rows few enough to be solved together, and their family in the buffers.
 
     Rows without a common token get the teacher.
     """
     s, t = (logs.to(precision(logs)) for logs in (log_theta, log_t))
-    family = Family(s, t)
+    family = Family(s, t, buffers)
     x, log_z, passes = _solve(s, t, family, alpha, tolerance)
     if not family.whole:
         x, log_z = x.masked_fill(family.disjoint, 1.0), log_z.masked_fill(family.disjoint, -torch.inf)
@@ -192,8 +194,8 @@ def _solve(
     once = torch.ones(len(s), dtype=torch.int64, device=s.device)
     if alpha.method == "kl_symmetry":
         at_zero, at_one = family.ends()
-        ends = _mean(at_zero), _mean(at_one)
-        root = find_root(lambda left, x: _mean(left.moments(x)), ends, family, tolerance)
+        ends = _means(at_zero), _means(at_one)
+        root = find_root(lambda left, x: _means(left.moments(x)), ends, family, tolerance)
         return root.x, root.integral, root.passes
     if alpha.method == "ess_balance":
         zeros = torch.zeros_like(s[:, 0])
@@ -207,7 +209,7 @@ def _solve(
     elif alpha.method == "reverse_kl_symmetry":
         # KL(π_θ‖q) = L − α E_θ[d] and KL(π_t‖q) = L + (1 − α) E_t[d] are equal at
         # α = E_t[d] / (E_t[d] − E_θ[d]): a closed form.
-        at_theta, at_t = (end.mean for end in family.ends())
+        at_theta, at_t = (s.new_tensor([row.mean for row in end]) for end in family.ends())
         x, passes = _ratio(at_t, at_t - at_theta).clamp(0.0, 1.0), once * 2
     else:
         raise ValueError(f"alpha method {alpha.method!r} is unknown; known: {', '.join(ALPHA_NAMES)}")
@@ -225,26 +227,29 @@ def _entropy(log_p: Tensor) -> Tensor:
     return entropy
 
 
-def _mean(moments: Moments) -> Point:
+def _means(rows: list[Moments]) -> list[Point]:
     """f = L′(x) = KL(q‖π_θ) − KL(q‖π_t)."""
-    return Point(moments.mean, moments.variance, moments.variance.sqrt(), moments.log_z)
+    return [Point(row.mean, row.variance, math.sqrt(row.variance), row.log_z) for row in rows]
 
 
-def _log_ess_ratio(family: Family, x: Tensor) -> Point:
+def _log_ess_ratio(family: Family, x: Tensor) -> list[Point]:
     """f = log(ess_t / ess_θ) = L(−x) − L(2−x), increasing in x; f′, and a bound on σ_d.
 
     f′ is the variance over all of [−x, 2−x], so a small step says little of a q_x that is certain
     here and not a little further on: half the range of d bounds σ_d for every x (Popoviciu 1935).
     """
     low, high = family.moments(-x), family.moments(2.0 - x)
+    values = [here.log_z - there.log_z for here, there in zip(low, high, strict=True)]
     # Where the rows nearly agree both L are near 0, and low − high drowns in rounding: α would
     # jump to an end. L(x) = L(0) + log1p(Σ p·expm1(x d)) keeps the digits.
     near = torch.maximum(-family.least, family.largest) < 0.5
-    value = low.log_z - high.log_z
     if bool(near.any()):
         p, small = torch.softmax(family.base, dim=1), family.d.clamp(-0.5, 0.5)
         at_low = torch.log1p((p * torch.expm1(-x[:, None] * small)).sum(dim=1))
         at_high = torch.log1p((p * torch.expm1((2.0 - x)[:, None] * small)).sum(dim=1))
-        value = torch.where(near, at_low - at_high, value)
-    spread = 0.5 * (family.largest - family.least)
-    return Point(value, high.mean - low.mean, spread, torch.zeros_like(x))
+        values = torch.where(near, at_low - at_high, x.new_tensor(values)).tolist()
+    spreads = (0.5 * (family.largest - family.least)).tolist()
+    return [
+        Point(value, there.mean - here.mean, spread, 0.0)
+        for value, here, there, spread in zip(values, low, high, spreads, strict=True)
+    ]

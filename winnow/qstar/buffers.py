@@ -1,15 +1,16 @@
-"""Memory that every round writes anew."""
+"""Memory that is written anew in every round and every chunk."""
 
 from __future__ import annotations
 
 import math
+import threading
 
 import torch
 from torch import Tensor
 
 
-class Buffers:
-    """Large tensors by name, made once and used again.
+class Buffers(threading.local):
+    """Large tensors by name, made once and used again; each thread has its own.
 
     On CPU torch gives large tensors back to the system, and to be given 4 KiB anew costs 1 to 2 µs:
     more than what is written there.

@@ -24,13 +24,16 @@ class Description(NamedTuple):
     beta: Tensor
 
 
-def describe(family: Family, alpha: Tensor, log_z: Tensor) -> Description:
-    """KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t and β of a family's rows at their α."""
+def describe(family: Family, alpha: Tensor, log_z: Tensor, log_q: Tensor | None = None) -> Description:
+    """KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t and β of a family's rows at their α.
+
+    log q of the tokens that both models give is formed in `log_q`, if given.
+    """
     # Rows without a common token are the teacher's own, whatever their log Z says.
     log_z = log_z if family.whole else log_z.masked_fill(family.disjoint, 0.0)
-    logits = family.logits(alpha).sub_(log_z[:, None])
-    q = exp(logits, out=logits)
-    scratch = torch.minimum(q, family.theta)
+    log_q = family.logits(alpha, out=log_q).sub_(log_z[:, None])
+    q = exp(log_q, out=family.buffer("q"))
+    scratch = torch.minimum(q, family.theta, out=family.buffer("described"))
     beta = scratch.sum(dim=1).clamp_max_(1.0)
     mean = torch.mul(q, family.d, out=scratch).sum(dim=1)
     kl_theta = alpha * mean - log_z

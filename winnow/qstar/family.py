@@ -7,22 +7,34 @@ solver asks of it is L(x) = logsumexp(s + x d), L′(x) = E[d] and L″(x) = Var
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from winnow.qstar.buffers import Buffers
 from winnow.qstar.exponential import exp
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Of d under q_x, each [rows]: log_z = L(x), mean = L′(x), variance = L″(x)."""
+class Moments(NamedTuple):
+    """Of one row's d under q_x: log_z = L(x), mean = L′(x), variance = L″(x).
 
-    log_z: Tensor
-    mean: Tensor
-    variance: Tensor
+    Python's numbers: a few steps of them cost less than one call of torch.
+    """
+
+    log_z: float
+    mean: float
+    variance: float
+
+    @classmethod
+    def of(cls, sums: list[float], shift: float = 0.0) -> Moments:
+        """From Σ w, Σ w d and Σ w d² with w = exp(s + x d − shift)."""
+        total, first, second = sums
+        mean = first / total
+        # max gives back a NaN that comes first.
+        return cls(math.log(total) + shift, mean, max(second / total - mean * mean, 0.0))
 
 
 class Family:
@@ -31,10 +43,12 @@ class Family:
     Args:
         log_theta: log-probabilities of the student, [rows, vocabulary], float32 or float64.
         log_t: the teacher's.
+        buffers: where the family lies; one that lay there before is gone.
 
     Attributes:
         base: s, but −inf where either model gives nothing; the teacher in disjoint rows.
         d: t − s, 0 where `base` is −inf and in disjoint rows.
+        spans: largest − least of each row, on the host.
         whole: whether no row is masked.
         masked: rows [rows] in which a token has no probability from one model or from both.
         disjoint: rows [rows] in which no token has some from both.
@@ -43,20 +57,24 @@ class Family:
         least, largest: the range of d over the tokens that both give, [rows].
     """
 
-    def __init__(self, log_theta: Tensor, log_t: Tensor) -> None:
-        self.base = log_theta
-        self.d = log_t - log_theta
-        self._log_t = log_t
-        # What lasts no longer than one evaluation is written here: fresh memory is slow memory.
-        self._scratch = torch.empty_like(log_theta)
+    def __init__(self, log_theta: Tensor, log_t: Tensor, buffers: Buffers | None = None) -> None:
+        self._buffers = buffers or Buffers()
+        self.base, self._log_t = log_theta, log_t
+        self.d = torch.sub(log_t, log_theta, out=self.buffer("d"))
+        # What lasts no longer than one evaluation is written here.
+        self._scratch = self.buffer("evaluation")
         # Two vectorized passes are forty times as fast on CPU as one of torch.aminmax.
         self.least, self.largest = self.d.amin(dim=1), self.d.amax(dim=1)
         # An infinity of either model, or a NaN, leaves its trace in the range of the differences.
-        self.masked = ~torch.isfinite(self.largest - self.least)
-        self.disjoint = self.theta_alone = self.t_alone = torch.zeros_like(self.masked)
-        self.whole = not bool(self.masked.any())
+        self.spans: list[float] = (self.largest - self.least).tolist()
+        self.whole = all(map(math.isfinite, self.spans))
+        self.disjoint = self.theta_alone = self.t_alone = self.masked = torch.zeros_like(
+            self.least, dtype=torch.bool
+        )
         if not self.whole:
+            self.masked = ~torch.isfinite(self.largest - self.least)
             self._leave_out(log_theta, log_t)
+            self.spans = (self.largest - self.least).tolist()
 
     def _leave_out(self, log_theta: Tensor, log_t: Tensor) -> None:
         # Where both are −inf, d would be NaN: such tokens are left out of every sum instead.
@@ -75,15 +93,19 @@ class Family:
     @cached_property
     def theta(self) -> Tensor:
         """The student's probabilities of the tokens that both give (the teacher's in disjoint rows)."""
-        return exp(self.base)
+        return exp(self.base, out=self.buffer("theta"))
 
     @cached_property
     def t(self) -> Tensor:
         """The teacher's of the same tokens."""
-        return exp(self._log_t)
+        return exp(self._log_t, out=self.buffer("t"))
 
     def __len__(self) -> int:
         return len(self.base)
+
+    def buffer(self, name: str) -> Tensor:
+        """Room for a number of each token, [rows, vocabulary]."""
+        return self._buffers.take(name, self.base, self.base.dtype)
 
     def keep(self, rows: Tensor) -> Family:
         """A copy of these rows (indices) that can be evaluated, no more; it shares the scratch buffer."""
@@ -108,8 +130,8 @@ class Family:
             log_z = torch.where(unsound, torch.logsumexp(self.logits(x), dim=1), log_z)
         return log_z
 
-    def moments(self, x: Tensor) -> Moments:
-        """L, L′ and L″ at x, [rows].
+    def moments(self, x: Tensor) -> list[Moments]:
+        """L, L′ and L″ of each row at x [rows].
 
         The second moment is taken about zero, which is where a solver of L′(x) = 0 expects the mean
         at its next point to be, so nothing cancels near the root. Far from it only the direction of a
@@ -118,34 +140,34 @@ class Family:
         logits = self.logits(x)
         return self._moments(x, exp(logits, out=logits))
 
-    def ends(self) -> tuple[Moments, Moments]:
+    def ends(self) -> tuple[list[Moments], list[Moments]]:
         """The moments at 0 and 1, where the weights are the models' own probabilities."""
         zeros = torch.zeros_like(self.least)
         return self._moments(zeros, self.theta), self._moments(zeros + 1.0, self.t)
 
-    def _moments(self, x: Tensor, weights: Tensor) -> Moments:
+    def _moments(self, x: Tensor, weights: Tensor) -> list[Moments]:
         """See `moments`, for weights exp(s + x d)."""
-        total, first, second = self._sums(weights)
-        shift = torch.zeros_like(total)
-        unsound = _unsound(total)
-        if bool(unsound.any()):
-            logits = self.logits(x)
-            peak = logits.amax(dim=1)
-            shifted = self._sums(exp(logits.sub_(peak[:, None]), out=logits))
-            total, first, second, shift = (
-                torch.where(unsound, new, old)
-                for new, old in zip((*shifted, peak), (total, first, second, shift), strict=True)
-            )
-        mean = first / total
-        variance = (second / total - mean.square()).clamp_min_(0.0)
-        return Moments(total.log() + shift, mean, variance)
+        rows = self._sums(weights)
+        sound = torch.finfo(weights.dtype).tiny ** 0.5
+        if all(sound < total < 1.0 / sound for total, _, _ in rows):
+            return [Moments.of(row) for row in rows]
+        logits = self.logits(x)
+        peaks = logits.amax(dim=1)
+        shifted = self._sums(exp(logits.sub_(peaks[:, None]), out=logits))
+        return [
+            Moments.of(row) if sound < row[0] < 1.0 / sound else Moments.of(other, peak)
+            for row, other, peak in zip(rows, shifted, peaks.tolist(), strict=True)
+        ]
 
-    def _sums(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Σ w, Σ w d and Σ w d²; the scratch buffer, which may hold the weights, is overwritten."""
+    def _sums(self, weights: Tensor) -> list[list[float]]:
+        """Σ w, Σ w d, Σ w d² of each row; the scratch buffer, which may hold w, is overwritten."""
         total = weights.sum(dim=1)
         weighted = torch.mul(weights, self.d, out=self._scratch[: len(self)])
         first = weighted.sum(dim=1)
-        return total, first, weighted.mul_(self.d).sum(dim=1)
+        sums: list[list[float]] = torch.stack(
+            [total, first, weighted.mul_(self.d).sum(dim=1)], dim=1
+        ).tolist()
+        return sums
 
 
 def _unsound(total: Tensor) -> Tensor:

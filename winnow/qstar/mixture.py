@@ -7,6 +7,7 @@ from torch import Tensor
 
 from winnow.arms import Alpha
 from winnow.qstar.alpha import AlphaSolution, Solved, joined, precision, solve_rows
+from winnow.qstar.buffers import Buffers
 from winnow.qstar.chunks import in_chunks
 from winnow.qstar.description import Description, describe
 from winnow.qstar.parameters import SamplingParameters
@@ -27,20 +28,23 @@ def log_probabilities(logits: Tensor, temperature: float, out: Tensor | None = N
 
 
 def mix(
-    log_theta: Tensor, log_t: Tensor, alpha: Alpha, described: bool = False, out: Tensor | None = None
+    log_theta: Tensor, log_t: Tensor, alpha: Alpha, described: bool = False, buffers: Buffers | None = None
 ) -> tuple[Tensor, AlphaSolution]:
     """log q* [rows, vocabulary] and the solution that gave it.
 
     Rows without a common token are drawn from the teacher and marked as `disjoint`. What the solution
     tells beyond α and log Z costs nothing until it is read, or less where it is `described` at once,
-    while a row is in the cache. log q* is written to `out`, if given.
+    while a row is in the cache. With `buffers`, log q* lasts until they are used again.
     """
-    log_q = torch.empty_like(log_theta, dtype=precision(log_theta)) if out is None else out
+    dtype, shared = precision(log_theta), buffers or Buffers()
+    log_q = buffers.take("log q", log_theta, dtype) if buffers else torch.empty_like(log_theta, dtype=dtype)
 
     def form(rows: slice) -> tuple[Tensor, ...]:
-        solved, family = solve_rows(log_theta[rows], log_t[rows], alpha)
+        solved, family = solve_rows(log_theta[rows], log_t[rows], alpha, shared)
+        if described:
+            return (*solved, *describe(family, solved.alpha, solved.log_z, log_q[rows]))
         family.logits(solved.alpha, out=log_q[rows]).sub_(solved.log_z[:, None])
-        return (*solved, *describe(family, solved.alpha, solved.log_z)) if described else solved
+        return solved
 
     columns = joined(in_chunks(form, log_theta))
     count = len(Solved._fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,9 +19,8 @@ NEGLIGIBLE = 0.01
 """Of the tolerance: what a step may leave. It is the rounding of float32 sums at the tolerance in use."""
 
 
-@dataclass(frozen=True, eq=False)
-class Point:
-    """An increasing function at one x for each row, each [rows].
+class Point(NamedTuple):
+    """An increasing function of one row at one x.
 
     Attributes:
         value: f(x).
@@ -30,17 +30,10 @@ class Point:
         integral: a function F(x) with F′ = f.
     """
 
-    value: Tensor
-    slope: Tensor
-    spread: Tensor
-    integral: Tensor
-
-    def by_row(self) -> list[list[float]]:
-        """(value, slope, spread, integral) of each row."""
-        rows: list[list[float]] = torch.stack(
-            [self.value, self.slope, self.spread, self.integral], dim=1
-        ).tolist()
-        return rows
+    value: float
+    slope: float
+    spread: float
+    integral: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +60,7 @@ def hermite_start(f0: float, f1: float) -> float:
     return min(max(x, 0.0), 1.0)
 
 
-def quintic_start(at_zero: list[float], at_one: list[float]) -> float:
+def quintic_start(at_zero: Point, at_one: Point) -> float:
     """The minimum of the quintic that has F, f and f′ of both ends, next to that of the cubic.
 
     Ten times nearer to the root than the cubic's own, where the ends tell of what is between them.
@@ -86,9 +79,9 @@ def quintic_start(at_zero: list[float], at_one: list[float]) -> float:
 
 
 class _Search:
-    """One row's bracket. Python's numbers: a few steps of them cost less than one call of torch."""
+    """One row's bracket."""
 
-    def __init__(self, at_zero: list[float], at_one: list[float], span: float, eps: float) -> None:
+    def __init__(self, at_zero: Point, at_one: Point, span: float, eps: float) -> None:
         self._span, self._eps = span, eps
         (f0, _, spread0, _), (f1, _, spread1, _) = at_zero, at_one
         # Both ends may be certain, of different tokens: then f1 − f0, the variance between, is large.
@@ -101,7 +94,7 @@ class _Search:
         if self.active:
             self.x = quintic_start(at_zero, at_one)
 
-    def advance(self, at: float, point: list[float], tolerance: float) -> None:
+    def advance(self, at: float, point: Point, tolerance: float) -> None:
         """Go on from f at `at`, which is x in the rows' own precision."""
         value, slope, spread, _ = point
         self.passes += 1
@@ -144,7 +137,10 @@ class _Search:
 
 
 def find_root(
-    f: Callable[[Family, Tensor], Point], ends: tuple[Point, Point], family: Family, tolerance: float
+    f: Callable[[Family, Tensor], list[Point]],
+    ends: tuple[list[Point], list[Point]],
+    family: Family,
+    tolerance: float,
 ) -> Root:
     """The root in [0, 1] of f, by Newton's method inside a shrinking bracket.
 
@@ -159,9 +155,7 @@ def find_root(
     """
     like = family.least
     eps = torch.finfo(like.dtype).eps
-    spans = (family.largest - family.least).tolist()
-    at_zero, at_one = (end.by_row() for end in ends)
-    searches = [_Search(*row, eps) for row in zip(at_zero, at_one, spans, strict=True)]
+    searches = [_Search(*row, eps) for row in zip(*ends, family.spans, strict=True)]
 
     rows = searches
     while any(search.active for search in rows):
@@ -171,7 +165,7 @@ def find_root(
             family = family.keep(torch.tensor(left, device=like.device))
             rows = [rows[index] for index in left]
         x = like.new_tensor([search.x for search in rows])
-        for search, at, point in zip(rows, x.tolist(), f(family, x).by_row(), strict=True):
+        for search, at, point in zip(rows, x.tolist(), f(family, x), strict=True):
             if search.active:
                 search.advance(at, point, tolerance)
     return Root(

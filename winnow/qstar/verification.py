@@ -73,8 +73,7 @@ class ByTorch:
         rows, depth = proposal.drafts.shape
         assert proposal.second is not None
         log_theta, log_t = self._log_probabilities(proposal, proposal.second)
-        log_q = self._buffers.take("log q", log_t, log_t.dtype)
-        log_q, solution = mix(log_theta, log_t, self._alpha, described=True, out=log_q)
+        log_q, solution = mix(log_theta, log_t, self._alpha, described=True, buffers=self._buffers)
         metrics = diagnostics.stack(solution).view(rows, depth, -1)
         log_q = head(log_q, self._parameters).view(rows, depth, -1)
         tokens, accepted = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)
