@@ -191,7 +191,6 @@ def _solve(
     s: Tensor, t: Tensor, family: Family, alpha: Alpha, tolerance: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(α, log Z, passes) of the rows of a chunk."""
-    once = torch.ones(len(s), dtype=torch.int64, device=s.device)
     if alpha.method == "kl_symmetry":
         at_zero, at_one = family.ends()
         ends = _means(at_zero), _means(at_one)
@@ -202,6 +201,7 @@ def _solve(
         ends = _log_ess_ratio(family, zeros), _log_ess_ratio(family, zeros + 1.0)
         root = find_root(_log_ess_ratio, ends, family, tolerance)
         return root.x, family.log_z(root.x), root.passes
+    once = torch.ones(len(s), dtype=torch.int64, device=s.device)
     if alpha.weight is not None:
         x, passes = torch.full_like(s[:, 0], alpha.weight), once
     elif alpha.method == "entropy":

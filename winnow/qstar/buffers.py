@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 
 import torch
@@ -13,17 +12,23 @@ class Buffers(threading.local):
     """Large tensors by name, made once and used again; each thread has its own.
 
     On CPU torch gives large tensors back to the system, and to be given 4 KiB anew costs 1 to 2 µs:
-    more than what is written there.
+    more than what is written there. On other devices its allocator keeps them.
     """
 
     def __init__(self) -> None:
-        self._flat: dict[str, Tensor] = {}
+        self._whole: dict[str, Tensor] = {}
+        self._taken: dict[str, Tensor] = {}
 
     def take(self, name: str, like: Tensor, dtype: torch.dtype) -> Tensor:
         """Room of a tensor's shape, on its device; what was taken by this name before is overwritten."""
-        size, flat = math.prod(like.shape), self._flat.get(name)
-        if flat is None or flat.numel() < size or (flat.dtype, flat.device) != (dtype, like.device):
+        if like.device.type != "cpu":
+            return torch.empty_like(like, dtype=dtype)
+        taken = self._taken.get(name)
+        if taken is None or taken.shape != like.shape or taken.dtype != dtype:
+            whole, size = self._whole.get(name), like.numel()
+            # Else only inference could write to it.
             with torch.inference_mode(False):
-                # Else only inference could write to it.
-                flat = self._flat[name] = torch.empty(size, dtype=dtype, device=like.device)
-        return flat[:size].view(like.shape)
+                if whole is None or whole.numel() < size or whole.dtype != dtype:
+                    whole = self._whole[name] = torch.empty(size, dtype=dtype)
+                taken = self._taken[name] = whole[:size].view(like.shape)
+        return taken

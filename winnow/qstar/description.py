@@ -11,7 +11,7 @@ from winnow.qstar.exponential import exp
 from winnow.qstar.family import Family
 
 LARGEST_LOG_WEIGHT = 20.0
-"""Up to it π/q* is formed as a quotient: where q* underflows, π ≤ e^20 q* then adds less than 1e−20."""
+"""About up to it π/q* is formed as a quotient: where q* underflows, π ≤ e^20 q* then adds less than 1e−20."""
 
 
 class Description(NamedTuple):
@@ -59,17 +59,20 @@ def _effective_sample_sizes(
     family: Family, alpha: Tensor, log_z: Tensor, q: Tensor, scratch: Tensor
 ) -> tuple[Tensor, Tensor]:
     """1 / Σ π_θ²/q and 1 / Σ π_t²/q over the tokens that both models give; q and scratch are overwritten."""
-    # log π_θ/q = log Z − α d and log π_t/q = log Z + (1 − α) d.
-    largest = log_z + torch.maximum(-alpha * family.least, (1.0 - alpha) * family.largest)
     # No 0/0 where both have underflowed.
     q.clamp_min_(torch.finfo(q.dtype).tiny)
     ess_theta, ess_t = (
-        torch.div(model, q, out=scratch).mul_(model).sum(dim=1).reciprocal()
+        torch.div(model, q, out=scratch).mul_(model).sum(dim=1).reciprocal_()
         for model in (family.theta, family.t)
     )
-    unsound = ~(largest < LARGEST_LOG_WEIGHT)
-    if bool(unsound.any()):
-        # π_θ²/q = exp(s − α d + log Z) and π_t²/q = exp(s + (2 − α) d + log Z).
-        ess_theta = torch.where(unsound, (-family.log_z(-alpha) - log_z).exp(), ess_theta)
-        ess_t = torch.where(unsound, (-family.log_z(2.0 - alpha) - log_z).exp(), ess_t)
-    return ess_theta, ess_t
+    # Between two whole distributions d is 0 or changes its sign: no weight exceeds e^span.
+    if family.whole and max(family.spans) < LARGEST_LOG_WEIGHT:
+        return ess_theta, ess_t
+    # log π_θ/q = log Z − α d and log π_t/q = log Z + (1 − α) d.
+    largest = log_z + torch.maximum(-alpha * family.least, (1.0 - alpha) * family.largest)
+    unsound = ~(largest < LARGEST_LOG_WEIGHT + 0.1)
+    # π_θ²/q = exp(s − α d + log Z) and π_t²/q = exp(s + (2 − α) d + log Z).
+    return (
+        torch.where(unsound, (-family.log_z(-alpha) - log_z).exp(), ess_theta),
+        torch.where(unsound, (-family.log_z(2.0 - alpha) - log_z).exp(), ess_t),
+    )

@@ -142,16 +142,15 @@ class Family:
 
     def ends(self) -> tuple[list[Moments], list[Moments]]:
         """The moments at 0 and 1, where the weights are the models' own probabilities."""
-        zeros = torch.zeros_like(self.least)
-        return self._moments(zeros, self.theta), self._moments(zeros + 1.0, self.t)
+        return self._moments(0.0, self.theta), self._moments(1.0, self.t)
 
-    def _moments(self, x: Tensor, weights: Tensor) -> list[Moments]:
+    def _moments(self, x: Tensor | float, weights: Tensor) -> list[Moments]:
         """See `moments`, for weights exp(s + x d)."""
         rows = self._sums(weights)
         sound = torch.finfo(weights.dtype).tiny ** 0.5
         if all(sound < total < 1.0 / sound for total, _, _ in rows):
             return [Moments.of(row) for row in rows]
-        logits = self.logits(x)
+        logits = self.logits(torch.as_tensor(x).to(self.least).expand(len(self)))
         peaks = logits.amax(dim=1)
         shifted = self._sums(exp(logits.sub_(peaks[:, None]), out=logits))
         return [

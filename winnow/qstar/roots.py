@@ -168,8 +168,11 @@ def find_root(
         for search, at, point in zip(rows, x.tolist(), f(family, x), strict=True):
             if search.active:
                 search.advance(at, point, tolerance)
+    roots, integrals = like.new_tensor(
+        [[search.x for search in searches], [search.integral() for search in searches]]
+    )
     return Root(
-        like.new_tensor([search.x for search in searches]),
-        like.new_tensor([search.integral() for search in searches]),
+        roots,
+        integrals,
         torch.tensor([search.passes for search in searches], device=like.device),
     )
