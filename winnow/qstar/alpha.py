@@ -10,7 +10,6 @@ Chernoff information", eq. 9), where both KL divergences are −L(α), the Chern
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from winnow.arms import ALPHA_NAMES, Alpha
 from winnow.qstar.buffers import Buffers
-from winnow.qstar.chunks import in_chunks
+from winnow.qstar.chunks import in_chunks, joined
 from winnow.qstar.description import Description, describe
 from winnow.qstar.family import Family, Moments
 from winnow.qstar.roots import Point, find_root
@@ -115,13 +114,6 @@ class Solved(NamedTuple):
     passes: Tensor
     disjoint: Tensor
     masked: Tensor
-
-
-def joined(chunks: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """The columns of chunks, one below the other."""
-    return (
-        chunks[0] if len(chunks) == 1 else tuple(torch.cat(columns) for columns in zip(*chunks, strict=True))
-    )
 
 
 def solve_alpha(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -61,6 +61,13 @@ def in_chunks(work: Callable[[slice], T], like: Tensor) -> list[T]:
         return list(_pool(threads).map(alone, chunks))
     finally:
         _set_threads(threads)
+
+
+def joined(chunks: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The columns of chunks, one below the other."""
+    return (
+        chunks[0] if len(chunks) == 1 else tuple(torch.cat(columns) for columns in zip(*chunks, strict=True))
+    )
 
 
 @functools.cache

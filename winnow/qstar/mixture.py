@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from winnow.arms import Alpha
-from winnow.qstar.alpha import AlphaSolution, Solved, joined, precision, solve_rows
+from winnow.qstar.alpha import AlphaSolution, Solved, precision, solve_rows
 from winnow.qstar.buffers import Buffers
-from winnow.qstar.chunks import in_chunks
+from winnow.qstar.chunks import in_chunks, joined
 from winnow.qstar.description import Description, describe
 from winnow.qstar.parameters import SamplingParameters
 
