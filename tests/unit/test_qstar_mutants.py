@@ -13,6 +13,7 @@ from winnow.qstar import acceptance, diagnostics, engine, mixture, rounds, verif
 from winnow.qstar.cache import SlotCache
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
+from winnow.qstar.family import Family
 from winnow.qstar.masks import Masks
 from winnow.qstar.proposals import StudentDrafts
 from winnow.qstar.randomness import Role, uniforms
@@ -50,10 +51,10 @@ def draft_and_acceptance_share_a_draw(patch):
 def temperature_after_the_mixture(patch):
     log_probabilities = mixture.log_probabilities
 
-    def cold(log_theta, log_t, alpha, *rest):
+    def cold(log_theta, log_t, alpha, **options):
         t = enumeration_temperature
         log_q, solution = mixture.mix(
-            (log_theta * t).log_softmax(-1), (log_t * t).log_softmax(-1), alpha, *rest
+            (log_theta * t).log_softmax(-1), (log_t * t).log_softmax(-1), alpha, **options
         )
         return log_probabilities(log_q, t), solution
 
@@ -65,16 +66,20 @@ enumeration_temperature = 2.0
 
 def alpha_of_the_neighbouring_position(patch):
     """As a cached or misplaced solution would be."""
-    solve = mixture.solve_alpha
+    solve = mixture.solve_rows
 
-    def shifted(log_theta, log_t, *rest, **options):
-        return solve(log_theta.roll(1, 0), log_t.roll(1, 0), *rest, **options)
+    def shifted(log_theta, log_t, alpha, buffers):
+        found, _ = solve(log_theta.roll(1, 0), log_t.roll(1, 0), alpha, buffers)
+        return found, Family(log_theta, log_t, buffers)
 
-    patch.setattr(mixture, "solve_alpha", shifted)
+    patch.setattr(mixture, "solve_rows", shifted)
 
 
 def alpha_is_the_students_weight(patch):
-    patch.setattr(verification, "mix", lambda log_theta, log_t, *rest: mixture.mix(log_t, log_theta, *rest))
+    def swapped(log_theta, log_t, alpha, **options):
+        return mixture.mix(log_t, log_theta, alpha, **options)
+
+    patch.setattr(verification, "mix", swapped)
 
 
 def with_the_teacher(patch, change):

@@ -15,9 +15,10 @@ from bisection import bisect, mixture, roots_function
 
 from winnow.arms import Alpha
 from winnow.qstar import mixture as mixing
-from winnow.qstar.alpha import AlphaSolution
+from winnow.qstar.alpha import Solved
 from winnow.qstar.controller import Controller
 from winnow.qstar.engine import Engine
+from winnow.qstar.family import Family
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import OneModel, StudentDrafts
 from winnow.qstar.scheduler import Row, Slots
@@ -83,16 +84,15 @@ class ToyDecoder:
         raise AssertionError("toy models give no NaN")
 
 
-def solving_each_prefix_once(log_theta, log_t, *rest, solve, **options):
+def solving_each_prefix_once(log_theta, log_t, alpha, buffers, solve):
     """The solver's answer for rows that are few, many times over: solved once and dealt out.
 
     A row's answer does not depend on its batch mates (test_qstar_alpha.py), and most of the time of
     many draws would go into the same 259 rows.
     """
     rows, back = torch.unique(torch.cat([log_theta, log_t], dim=1), dim=0, return_inverse=True)
-    found = solve(*(each.contiguous() for each in rows.split(VOCABULARY, dim=1)), *rest, **options)
-    columns = (found.alpha, found.log_z, found.passes, found.disjoint, found.masked)
-    return AlphaSolution(*(column[back] for column in columns), _models=(log_theta, log_t))
+    found, _ = solve(*(each.contiguous() for each in rows.split(VOCABULARY, dim=1)), alpha, buffers)
+    return Solved(*(column[back] for column in found)), Family(log_theta, log_t, buffers)
 
 
 def draws(
@@ -117,8 +117,8 @@ def draws(
     shown = PROMPTS if both else (PROMPTS[int(alpha == "teacher")], None)
     work = [Row(str(i), i * 7919 + 3, *shown, LONGEST) for i in range(count)]
     found: dict[tuple[int, ...], int] = {}
-    once = functools.partial(solving_each_prefix_once, solve=mixing.solve_alpha)
-    with patch.object(mixing, "solve_alpha", once):
+    once = functools.partial(solving_each_prefix_once, solve=mixing.solve_rows)
+    with patch.object(mixing, "solve_rows", once):
         for drawn in engine.run(Slots(work, slots)):
             key = tuple(drawn.token_ids)
             found[key] = found.get(key, 0) + 1

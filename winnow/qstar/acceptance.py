@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from winnow.qstar.exponential import exp
 from winnow.qstar.mixture import draw
 from winnow.qstar.randomness import Role, uniforms
 
@@ -51,7 +52,8 @@ def at_tokens(log_p: Tensor, tokens: Tensor) -> Tensor:
 
 def _residual(log_q: Tensor, log_draft: Tensor) -> Tensor:
     """Probabilities in proportion to (q − p)₊, [rows, vocabulary]."""
-    excess = (log_q.exp() - log_draft.exp()).clamp_min_(0.0)
+    q = exp(log_q)
+    excess = (q - exp(log_draft)).clamp_min_(0.0)
     # Rounding alone can reject where both are the same, and then nothing exceeds.
     nothing = ~(excess.amax(dim=1, keepdim=True) > 0)
-    return torch.where(nothing, log_q.exp(), excess)
+    return torch.where(nothing, q, excess)

@@ -9,15 +9,19 @@ Chernoff information", eq. 9), where both KL divergences are −L(α), the Chern
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from winnow.arms import ALPHA_NAMES, Alpha
-from winnow.qstar.family import Family, in_chunks
+from winnow.qstar.buffers import Buffers
+from winnow.qstar.chunks import in_chunks, joined
+from winnow.qstar.description import Description, describe
+from winnow.qstar.family import Family, Moments
 from winnow.qstar.roots import Point, find_root
 
 TOLERANCE = 1e-5
@@ -57,31 +61,32 @@ class AlphaSolution:
     disjoint: Tensor
     masked: Tensor
     _models: tuple[Tensor, Tensor] = field(repr=False)
+    _described: Description | None = field(default=None, repr=False)
 
     @property
     def kl_theta(self) -> Tensor:
         """KL(q* ‖ π_θ), nats."""
-        return self._description[0]
+        return self._description.kl_theta
 
     @property
     def kl_t(self) -> Tensor:
         """KL(q* ‖ π_t), nats."""
-        return self._description[1]
+        return self._description.kl_t
 
     @property
     def ess_theta(self) -> Tensor:
         """1 / Σ π_θ² / q*, in (0, 1]."""
-        return self._description[2]
+        return self._description.ess_theta
 
     @property
     def ess_t(self) -> Tensor:
         """1 / Σ π_t² / q*, in (0, 1]."""
-        return self._description[3]
+        return self._description.ess_t
 
     @property
     def beta(self) -> Tensor:
         """Σ min(q*, π_θ), the chance that a token drafted by the student is accepted."""
-        return self._description[4]
+        return self._description.beta
 
     @property
     def ess_ratio(self) -> Tensor:
@@ -89,18 +94,26 @@ class AlphaSolution:
         return self.ess_theta / self.ess_t
 
     @cached_property
-    def _description(self) -> tuple[Tensor, ...]:
-        log_theta, log_t = self._models
-        columns = tuple(torch.empty_like(self.alpha) for _ in range(5))
+    def _description(self) -> Description:
+        if self._described is not None:
+            return self._described
+        (log_theta, log_t), buffers = self._models, Buffers()
 
-        def describe(rows: slice) -> None:
+        def form(rows: slice) -> Description:
             s, t = log_theta[rows].to(self.alpha.dtype), log_t[rows].to(self.alpha.dtype)
-            found = _describe(s, Family(s, t), self.alpha[rows], self.log_z[rows])
-            for column, values in zip(columns, found, strict=True):
-                column[rows] = values
+            return describe(Family(s, t, buffers), self.alpha[rows], self.log_z[rows])
 
-        in_chunks(describe, log_theta)
-        return columns
+        return Description(*joined(in_chunks(form, log_theta)))
+
+
+class Solved(NamedTuple):
+    """Of rows, each [rows]: see `AlphaSolution`."""
+
+    alpha: Tensor
+    log_z: Tensor
+    passes: Tensor
+    disjoint: Tensor
+    masked: Tensor
 
 
 def solve_alpha(
@@ -135,43 +148,52 @@ def solve_alpha(
             f"student {tuple(log_theta.shape)} and teacher {tuple(log_t.shape)} must both be "
             "[rows, vocabulary]"
         )
-    weight = Alpha.parse(method, fixed_alpha)
-    dtype = torch.float64 if log_theta.dtype == torch.float64 else torch.float32
-    rows, device = len(log_theta), log_theta.device
-    alpha, log_z = (torch.empty(rows, dtype=dtype, device=device) for _ in range(2))
-    passes = torch.empty(rows, dtype=torch.int64, device=device)
-    disjoint, masked = (torch.empty(rows, dtype=torch.bool, device=device) for _ in range(2))
+    weight, buffers = Alpha.parse(method, fixed_alpha), Buffers()
 
-    def solve(chunk: slice) -> None:
-        s, t = log_theta[chunk].to(dtype), log_t[chunk].to(dtype)
-        family = Family(s, t)
-        alpha[chunk], log_z[chunk], passes[chunk] = _solve(s, t, family, weight, tolerance)
-        disjoint[chunk], masked[chunk] = family.disjoint, family.masked
+    def solve(rows: slice) -> Solved:
+        return solve_rows(log_theta[rows], log_t[rows], weight, buffers, tolerance)[0]
 
-    in_chunks(solve, log_theta)
-    if on_disjoint == "raise" and bool(disjoint.any()):
-        raise DisjointSupport(disjoint.nonzero().flatten().tolist())
-    return AlphaSolution(
-        alpha=torch.where(disjoint, 1.0, alpha),
-        log_z=torch.where(disjoint, -torch.inf, log_z),
-        passes=passes,
-        disjoint=disjoint,
-        masked=masked,
-        _models=(log_theta, log_t),
-    )
+    solved = Solved(*joined(in_chunks(solve, log_theta)))
+    if on_disjoint == "raise" and bool(solved.disjoint.any()):
+        raise DisjointSupport(solved.disjoint.nonzero().flatten().tolist())
+    return AlphaSolution(*solved, _models=(log_theta, log_t))
+
+
+def precision(values: Tensor) -> torch.dtype:
+    """What is computed in: float32, or float64 where that is given."""
+    return torch.float64 if values.dtype == torch.float64 else torch.float32
+
+
+def solve_rows(
+    log_theta: Tensor, log_t: Tensor, alpha: Alpha, buffers: Buffers, tolerance: float = TOLERANCE
+) -> tuple[Solved, Family]:
+    """What `solve_alpha` finds of rows few enough to be solved together, and their family in the buffers.
+
+    Rows without a common token get the teacher.
+    """
+    s, t = (logs.to(precision(logs)) for logs in (log_theta, log_t))
+    family = Family(s, t, buffers)
+    x, log_z, passes = _solve(s, t, family, alpha, tolerance)
+    if not family.whole:
+        x, log_z = x.masked_fill(family.disjoint, 1.0), log_z.masked_fill(family.disjoint, -torch.inf)
+    return Solved(x, log_z, passes, family.disjoint, family.masked), family
 
 
 def _solve(
     s: Tensor, t: Tensor, family: Family, alpha: Alpha, tolerance: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(α, log Z, passes) of the rows of a chunk."""
-    once = torch.ones(len(s), dtype=torch.int64, device=s.device)
     if alpha.method == "kl_symmetry":
-        root = find_root(_kl_difference, family, tolerance)
+        at_zero, at_one = family.ends()
+        ends = _means(at_zero), _means(at_one)
+        root = find_root(lambda left, x: _means(left.moments(x)), ends, family, tolerance)
         return root.x, root.integral, root.passes
     if alpha.method == "ess_balance":
-        root = find_root(_log_ess_ratio, family, tolerance)
+        zeros = torch.zeros_like(s[:, 0])
+        ends = _log_ess_ratio(family, zeros), _log_ess_ratio(family, zeros + 1.0)
+        root = find_root(_log_ess_ratio, ends, family, tolerance)
         return root.x, family.log_z(root.x), root.passes
+    once = torch.ones(len(s), dtype=torch.int64, device=s.device)
     if alpha.weight is not None:
         x, passes = torch.full_like(s[:, 0], alpha.weight), once
     elif alpha.method == "entropy":
@@ -179,8 +201,7 @@ def _solve(
     elif alpha.method == "reverse_kl_symmetry":
         # KL(π_θ‖q) = L − α E_θ[d] and KL(π_t‖q) = L + (1 − α) E_t[d] are equal at
         # α = E_t[d] / (E_t[d] − E_θ[d]): a closed form.
-        zeros = torch.zeros_like(s[:, 0])
-        at_theta, at_t = family.moments(zeros).mean, family.moments(zeros + 1.0).mean
+        at_theta, at_t = (s.new_tensor([row.mean for row in end]) for end in family.ends())
         x, passes = _ratio(at_t, at_t - at_theta).clamp(0.0, 1.0), once * 2
     else:
         raise ValueError(f"alpha method {alpha.method!r} is unknown; known: {', '.join(ALPHA_NAMES)}")
@@ -198,50 +219,29 @@ def _entropy(log_p: Tensor) -> Tensor:
     return entropy
 
 
-def _kl_difference(family: Family, x: Tensor) -> Point:
+def _means(rows: list[Moments]) -> list[Point]:
     """f = L′(x) = KL(q‖π_θ) − KL(q‖π_t)."""
-    moments = family.moments(x)
-    return Point(moments.mean, moments.variance, moments.variance.sqrt(), moments.log_z)
+    return [Point(row.mean, row.variance, math.sqrt(row.variance), row.log_z) for row in rows]
 
 
-def _log_ess_ratio(family: Family, x: Tensor) -> Point:
+def _log_ess_ratio(family: Family, x: Tensor) -> list[Point]:
     """f = log(ess_t / ess_θ) = L(−x) − L(2−x), increasing in x; f′, and a bound on σ_d.
 
     f′ is the variance over all of [−x, 2−x], so a small step says little of a q_x that is certain
     here and not a little further on: half the range of d bounds σ_d for every x (Popoviciu 1935).
     """
     low, high = family.moments(-x), family.moments(2.0 - x)
+    values = [here.log_z - there.log_z for here, there in zip(low, high, strict=True)]
     # Where the rows nearly agree both L are near 0, and low − high drowns in rounding: α would
     # jump to an end. L(x) = L(0) + log1p(Σ p·expm1(x d)) keeps the digits.
     near = torch.maximum(-family.least, family.largest) < 0.5
-    value = low.log_z - high.log_z
     if bool(near.any()):
         p, small = torch.softmax(family.base, dim=1), family.d.clamp(-0.5, 0.5)
         at_low = torch.log1p((p * torch.expm1(-x[:, None] * small)).sum(dim=1))
         at_high = torch.log1p((p * torch.expm1((2.0 - x)[:, None] * small)).sum(dim=1))
-        value = torch.where(near, at_low - at_high, value)
-    spread = 0.5 * (family.largest - family.least)
-    return Point(value, high.mean - low.mean, spread, torch.zeros_like(x))
-
-
-def _describe(s: Tensor, family: Family, alpha: Tensor, log_z: Tensor) -> tuple[Tensor, ...]:
-    """KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t and β of the rows of a chunk."""
-    disjoint = family.disjoint
-    # Such rows are the teacher's own, whatever their log Z says.
-    log_z = log_z.masked_fill(disjoint, 0.0)
-    # π_θ²/q = exp(s − α d + log Z) and π_t²/q = exp(s + (2 − α) d + log Z) where both models give
-    # the token. Where q is zero and the model is not, the sum is infinite.
-    ess_theta = (-family.log_z(-alpha) - log_z).exp()
-    ess_t = (-family.log_z(2.0 - alpha) - log_z).exp()
-    q = family.logits(alpha).sub_(log_z[:, None]).exp_()
-    mean = (q * family.d).sum(dim=1)
-    beta = torch.minimum(q, s.exp()).sum(dim=1).clamp_max(1.0)
-    kl_theta = alpha * mean - log_z
-    kl_t = kl_theta - mean
-    return (
-        torch.where(disjoint, torch.inf, kl_theta.clamp_min(0.0)),
-        torch.where(disjoint, 0.0, kl_t.clamp_min(0.0)),
-        torch.where(family.theta_alone, 0.0, ess_theta),
-        torch.where(family.t_alone, 0.0, ess_t),
-        beta,
-    )
+        values = torch.where(near, at_low - at_high, x.new_tensor(values)).tolist()
+    spreads = (0.5 * (family.largest - family.least)).tolist()
+    return [
+        Point(value, there.mean - here.mean, spread, 0.0)
+        for value, here, there, spread in zip(values, low, high, spreads, strict=True)
+    ]

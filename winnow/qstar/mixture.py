@@ -6,38 +6,53 @@ import torch
 from torch import Tensor
 
 from winnow.arms import Alpha
-from winnow.qstar.alpha import AlphaSolution, solve_alpha
-from winnow.qstar.family import in_chunks
+from winnow.qstar.alpha import AlphaSolution, Solved, precision, solve_rows
+from winnow.qstar.buffers import Buffers
+from winnow.qstar.chunks import in_chunks, joined
+from winnow.qstar.description import Description, describe
 from winnow.qstar.parameters import SamplingParameters
 
 BLOCK = 128
 """Tokens whose probabilities are added up together for a draw."""
 
 
-def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
-    """Log-softmax of logits [rows, vocabulary] at a temperature, in float32 or better.
+def log_probabilities(logits: Tensor, temperature: float, out: Tensor | None = None) -> Tensor:
+    """Log-softmax of logits [rows, vocabulary] at a temperature, in float32 or better; in `out`, if given.
 
     At T = 0 the model's own distribution (T = 1) is kept, for the arg-max is taken after the mixture.
     """
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    return torch.log_softmax(logits / (temperature or 1.0), dim=-1)
+    logits = logits.to(precision(logits))
+    if temperature not in (0.0, 1.0):
+        logits = torch.div(logits, temperature, out=out)
+    return torch.log_softmax(logits, dim=-1, out=out)
 
 
-def mix(log_theta: Tensor, log_t: Tensor, alpha: Alpha) -> tuple[Tensor, AlphaSolution]:
+def mix(
+    log_theta: Tensor, log_t: Tensor, alpha: Alpha, described: bool = False, buffers: Buffers | None = None
+) -> tuple[Tensor, AlphaSolution]:
     """log q* [rows, vocabulary] and the solution that gave it.
 
     Rows without a common token are drawn from the teacher and marked as `disjoint`. What the solution
-    tells beyond α and log Z costs nothing until it is read; see `AlphaSolution`.
+    tells beyond α and log Z costs nothing until it is read, or less where it is `described` at once,
+    while a row is in the cache. With `buffers`, log q* lasts until they are used again.
     """
-    solution = solve_alpha(log_theta, log_t, alpha.name, on_disjoint="teacher")
-    log_q = torch.empty(log_theta.shape, dtype=solution.alpha.dtype, device=log_theta.device)
+    dtype, shared = precision(log_theta), buffers or Buffers()
+    log_q = buffers.take("log q", log_theta, dtype) if buffers else torch.empty_like(log_theta, dtype=dtype)
 
-    def form(rows: slice) -> None:
-        weight, log_z = solution.alpha[rows, None], solution.log_z[rows, None]
-        s, t = log_theta[rows].to(log_q.dtype), log_t[rows].to(log_q.dtype)
-        torch.lerp(s, t, weight, out=log_q[rows]).sub_(log_z)
+    def form(rows: slice) -> tuple[Tensor, ...]:
+        solved, family = solve_rows(log_theta[rows], log_t[rows], alpha, shared)
+        if described:
+            return (*solved, *describe(family, solved.alpha, solved.log_z, log_q[rows]))
+        family.logits(solved.alpha, out=log_q[rows]).sub_(solved.log_z[:, None])
+        return solved
 
-    in_chunks(form, log_theta)
+    columns = joined(in_chunks(form, log_theta))
+    count = len(Solved._fields)
+    solution = AlphaSolution(
+        *Solved(*columns[:count]),
+        _models=(log_theta, log_t),
+        _described=Description(*columns[count:]) if described else None,
+    )
     masked = solution.masked.nonzero().flatten()
     if len(masked):
         log_q[masked] = _mix_masked(log_theta[masked], log_t[masked], solution.alpha[masked, None])

@@ -38,3 +38,8 @@ class SamplingParameters:
         ):
             if not holds:
                 raise UserError(name, f"{getattr(self, name)}", expected, "correct the value")
+
+    @property
+    def whole(self) -> bool:
+        """Whether a token is drawn from all of q*, no head cut from it."""
+        return self.temperature > 0 and not self.top_k and self.top_p >= 1.0

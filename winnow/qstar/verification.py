@@ -16,6 +16,8 @@ from torch import Tensor
 from winnow.arms import Alpha
 from winnow.qstar import diagnostics
 from winnow.qstar.acceptance import at_tokens, settle
+from winnow.qstar.alpha import precision
+from winnow.qstar.buffers import Buffers
 from winnow.qstar.mixture import head, log_probabilities, mix
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import Proposal
@@ -62,8 +64,7 @@ class Verify(Protocol):
 
 def choose(alpha: Alpha, parameters: SamplingParameters, device: torch.device) -> Verify:
     """The way that fits."""
-    whole = parameters.temperature > 0 and not parameters.top_k and parameters.top_p >= 1.0
-    if device.type == "cuda" and whole and importlib.util.find_spec("triton"):
+    if device.type == "cuda" and parameters.whole and importlib.util.find_spec("triton"):
         from winnow.qstar import fused
 
         if fused.supports(alpha):
@@ -77,21 +78,31 @@ class ByTorch:
     waits = True
 
     def __init__(self, alpha: Alpha, parameters: SamplingParameters) -> None:
-        self._alpha, self._parameters = alpha, parameters
+        self._alpha, self._parameters, self._buffers = alpha, parameters, Buffers()
 
     def __call__(self, proposal: Proposal, seeds: Tensor, positions: Tensor) -> Verdict:
         rows, depth = proposal.drafts.shape
         assert proposal.second is not None
-        log_theta, log_t = (
-            log_probabilities(logits.flatten(0, 1), self._parameters.temperature)
-            for logits in (proposal.first, proposal.second)
-        )
-        log_q, solution = mix(log_theta, log_t, self._alpha)
+        log_theta, log_t = self._log_probabilities(proposal, proposal.second)
+        log_q, solution = mix(log_theta, log_t, self._alpha, described=True, buffers=self._buffers)
         metrics = diagnostics.stack(solution).view(rows, depth, -1)
         log_q = head(log_q, self._parameters).view(rows, depth, -1)
         tokens, accepted = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)
         lost = _lost(*(torch.isnan(logs[:, 0]).view(rows, depth) for logs in (log_theta, log_t)))
         return Verdict(tokens, accepted, metrics, at_tokens(log_q, tokens), lost)
+
+    def _log_probabilities(self, proposal: Proposal, second: Tensor) -> tuple[Tensor, Tensor]:
+        """The student's and the teacher's, each [rows · K, vocabulary]."""
+        temperature = self._parameters.temperature
+        # Where no head was cut, what was drafted from is the student's whole distribution.
+        log_theta = (
+            proposal.log_draft.flatten(0, 1)
+            if self._parameters.whole
+            else log_probabilities(proposal.first.flatten(0, 1), temperature)
+        )
+        second = second.flatten(0, 1)
+        room = self._buffers.take("log t", second, precision(second))
+        return log_theta, log_probabilities(second, temperature, out=room)
 
 
 class ByKernel:

@@ -18,8 +18,8 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDi
 
 from winnow.arms import Alpha
 from winnow.qstar import diagnostics
+from winnow.qstar.chunks import leave_threads
 from winnow.qstar.decoder import Decoder
-from winnow.qstar.family import leave_threads
 from winnow.qstar.mixture import mix
 from winnow.qstar.models import load
 from winnow.qstar.vocabulary import common_width, token_map
