@@ -33,8 +33,10 @@ after so many, so that the part takes one minute to four. What was measured is i
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +67,11 @@ class Found:
         self._file, self._kind = file, kind
 
     def add(self, ratios: dict[str, float], *rows: dict[str, Any]) -> None:
-        """Print rows, and keep them with what they come to."""
+        """Print rows, or ratios that have none, and keep them with what they come to."""
         for row in rows:
             print("  " + line(row), flush=True)
+        for what, ratio in ({} if rows else ratios).items():
+            print(f"  ratio {ratio:6.2f}  {what}", flush=True)
         self.rows += rows
         self.ratios |= ratios
         if self._file:
@@ -118,43 +122,62 @@ def in_slots(
         memory.release()
 
 
+def of_pair(
+    name: str,
+    strengths: tuple[float, ...],
+    setting: Setting,
+    arguments: argparse.Namespace,
+    found: Found,
+    first: bool,
+) -> None:
+    """All parts that are asked of a pair; models of a pair that fits nowhere are not made."""
+    kind, parts, work = arguments.device, setting.parts, setting.work
+    names = tuple(name.split("/"))
+    counts = [
+        slots
+        for slots in (setting.slots if {"pairs", "steps"} & {*parts} else ())
+        if has_room(names, slots, setting, kind)
+    ]
+    others = "others" in parts and has_room(names, setting.beside[0], setting, kind)
+    both = "two_prompts" in parts and has_room(names, setting.rows, setting, kind)
+    seen = first and arguments.profile and has_room(names, arguments.profile_slots, setting, kind)
+    if not (counts or others or both or seen):
+        return
+    teacher, student = (packed(each, DTYPES[setting.dtype], kind) for each in names)
+    in_slots((teacher, student), counts, strengths, setting, arguments.quick, found)
+    if seen:
+        pair = Pair.of(teacher, student, arguments.profile_slots, work.capacity)
+        qstar_profile.write(pair, strengths[0], arguments.profile)
+        print(f"  profile: {arguments.profile}", flush=True)
+        del pair
+    if others:
+        pair = Pair.of(teacher, student, setting.beside[0], work.capacity)
+        more = qstar_beside.beside_others(pair, strengths[0], work, setting.beside[1], arguments.vllm)
+        found.add(more)
+        del pair
+    if both:
+        found.add(qstar_beside.two_prompts(teacher, setting.rows, work, setting.rows // 4))
+
+
 def main(argv: list[str] | None = None) -> None:
     arguments, setting = asked(__doc__, argv)
-    kind, quick, parts, work = arguments.device, arguments.quick, setting.parts, setting.work
-    found = Found(arguments.json, kind)
+    found = Found(arguments.json, arguments.device)
     for index, (name, strengths) in enumerate(setting.pairs.items()):
-        names = tuple(name.split("/"))
-        counts = [slots for slots in setting.slots if has_room(names, slots, setting, kind)]
-        first = index == 0
-        others = first and "others" in parts and has_room(names, setting.beside[0], setting, kind)
-        seen = first and arguments.profile and has_room(names, arguments.profile_slots, setting, kind)
-        if not counts and not others:
-            continue
-        teacher, student = (packed(each, DTYPES[setting.dtype], kind) for each in names)
-        in_slots((teacher, student), counts, strengths, setting, quick, found)
-        if seen:
-            pair = Pair.of(teacher, student, arguments.profile_slots, work.capacity)
-            qstar_profile.write(pair, strengths[0], arguments.profile)
-            del pair
-        if others:
-            pair = Pair.of(teacher, student, setting.beside[0], work.capacity)
-            more = qstar_beside.beside_others(pair, strengths[0], work, setting.beside[1], arguments.vllm)
-            found.add(more)
-            del pair
-        if first and "two_prompts" in parts:
-            found.add(qstar_beside.two_prompts(teacher, setting.rows, work, setting.rows // 4))
-        del teacher, student
+        # Other programs and a profile are for the first pair alone.
+        parts = setting.parts if index == 0 else tuple(p for p in setting.parts if p in ("pairs", "steps"))
+        of_pair(name, strengths, replace(setting, parts=parts), arguments, found, first=index == 0)
         memory.release()
-    if "embedded" in parts:
-        found.add(qstar_beside.embedded(32, work.repeats, setting.dtype, kind))
-    if not found.ratios:
+    if "embedded" in setting.parts:
+        found.add(qstar_beside.embedded(32, setting.work.repeats, setting.dtype, arguments.device))
+    if not found.ratios and not (arguments.profile and arguments.profile.is_file()):
         raise SystemExit("nothing was measured")
-    tell("qstar", found.ratios, found.rows, arguments.json, kind)
-    if arguments.figure:
+    tell("qstar", found.ratios, found.rows, arguments.json, arguments.device)
+    pairs = [row for row in found.rows if "noise" in row]
+    if arguments.figure and pairs:
         # matplotlib is for this alone.
         from benchmarks import qstar_figure
 
-        qstar_figure.draw([row for row in found.rows if "noise" in row], arguments.figure, device(kind))
+        qstar_figure.draw(pairs, arguments.figure, device(arguments.device))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def beside_others(
     speeds = in_turn(
         work,
         {
-            "teacher": lambda: speed(pair.alone(), "policy", one, slots)[0],
+            "teacher": lambda: speed(pair.alone, "policy", one, slots)[0],
             "generate": lambda: static(lambda: rivals.static_generate(teacher, one, slots), teacher),
             "q*": lambda: speed(mixture, "kl_symmetry", both, slots)[0],
             "static lockstep": lambda: static(

@@ -90,37 +90,36 @@ class Pair:
     Attributes:
         teacher, student: the models.
         t, theta: their decoders.
-        slots: of each.
+        alone: the teacher, in the slots that it has for q* too.
+        slots: of each decoder.
     """
 
     teacher: LoadedModel
     student: LoadedModel
     t: Decoder
     theta: Decoder
+    alone: OneModel
     slots: int
 
     @classmethod
     def of(cls, teacher: LoadedModel, student: LoadedModel, slots: int, capacity: int) -> Pair:
         """Decoders with room for the longest row."""
         t, theta = (Decoder(each, each.width, slots, capacity) for each in (teacher, student))
-        pair = cls(teacher, student, t, theta, slots)
-        warm_up(pair.alone(), "policy", slots)
-        warm_up(pair.mixed(1.0), "kl_symmetry", slots)
-        return pair
+        alone = OneModel(t)
+        warm_up(alone, "policy", slots)
+        return cls(teacher, student, t, theta, alone, slots)
 
     @property
     def name(self) -> str:
         """As in the table."""
         return f"{self.teacher.name}/{self.student.name}"
 
-    def alone(self) -> OneModel:
-        """The teacher, in the slots that it has for q* too."""
-        return OneModel(self.t)
-
     def mixed(self, strength: float) -> SetAcceptance:
-        """Both, β set by noise of a strength."""
+        """Both, β set by noise of a strength, warm."""
         vocabulary, dtype = SHAPES[self.teacher.name].vocabulary, self.teacher.model.dtype
-        return SetAcceptance(self.theta, self.t, strength, vocabulary, dtype)
+        mixture = SetAcceptance(self.theta, self.t, strength, vocabulary, dtype)
+        warm_up(mixture, "kl_symmetry", self.slots)
+        return mixture
 
 
 def measure(pair: Pair, strength: float, work: Work, prompts: int) -> dict[str, Any]:
@@ -136,7 +135,7 @@ def measure(pair: Pair, strength: float, work: Work, prompts: int) -> dict[str, 
     speeds = in_turn(
         work,
         {
-            "teacher": lambda: speed(pair.alone(), "policy", one, slots)[0],
+            "teacher": lambda: speed(pair.alone, "policy", one, slots)[0],
             "q*": lambda: mixed("q*", None),
             "lockstep": lambda: mixed("lockstep", 1),
         },

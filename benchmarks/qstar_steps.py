@@ -48,7 +48,7 @@ def _alike(slots: int, length: int) -> list[Row]:
 
 def roofline(pair: Pair, bandwidth: float, repeats: int) -> dict[str, Any]:
     """A step of the teacher alone, in the engine and as a bare pass, beside the least that it can take."""
-    alone, slots = pair.alone(), pair.slots
+    alone, slots = pair.alone, pair.slots
     times = {}
     for length in (SHORT, LONG):
         taken = []

@@ -32,9 +32,9 @@ def program(monkeypatch):
     return qstar
 
 
-def tiny_pair(slots: int) -> Pair:
+def tiny_pair(slots: int, longest: int = 24) -> Pair:
     teacher, student = (packed(name, torch.bfloat16, "cpu") for name in TINY)
-    return Pair.of(teacher, student, slots, Work(8, 24, 1).capacity)
+    return Pair.of(teacher, student, slots, Work(8, longest, 1).capacity)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ def four() -> Pair:
 
 @pytest.fixture(scope="module")
 def sixteen() -> Pair:
-    return tiny_pair(16)
+    return tiny_pair(16, 40)
 
 
 def test_every_part_for_a_gpu_runs_on_the_cpu_too(program, tmp_path, capsys):
     program.main(
         [
             *("--quick", "--device", "cpu", "--dtype", "bfloat16", "--pairs", "2M/1M", "--noise", "0.7"),
-            *("--slots", "1", "4", "--parts", "pairs", "steps", "others", "two_prompts"),
+            *("--slots", "4", "--parts", "pairs", "steps", "others", "two_prompts"),
             *("--profile", str(tmp_path / "profile.txt"), "--profile_slots", "4"),
             *("--json", str(tmp_path / "qstar.json"), "--figure", str(tmp_path / "qstar.png")),
         ]
@@ -66,10 +66,10 @@ def test_every_part_for_a_gpu_runs_on_the_cpu_too(program, tmp_path, capsys):
         "same weights, two prompts, rows over plain decoding's, 4 rows",
     ]
     assert found["ratios"].keys() >= set(expected)
-    assert sum(name.startswith("q* over the teacher alone, 2M/1M, ") for name in found["ratios"]) == 2
+    assert sum(name.startswith("q* over the teacher alone, 2M/1M, ") for name in found["ratios"]) == 1
     assert all(ratio > 0 for ratio in found["ratios"].values())
     pairs = [row for row in found["rows"] if "noise" in row]
-    assert [(row["slots"], row["noise"]) for row in pairs] == [(1, 0.7), (4, 0.7)]
+    assert [(row["slots"], row["noise"]) for row in pairs] == [(4, 0.7)]
     assert {"predicted", "by times", "c"} <= pairs[0].keys()
     assert "Self CPU" in (tmp_path / "profile.txt").read_text()
     assert (tmp_path / "qstar.png").stat().st_size > 10_000
@@ -78,15 +78,24 @@ def test_every_part_for_a_gpu_runs_on_the_cpu_too(program, tmp_path, capsys):
 
 @pytest.mark.parametrize(("strength", "beta"), [(STRENGTHS[0], 0.86), (STRENGTHS[1], 0.91)])
 def test_noise_sets_acceptance_in_bfloat16(sixteen, strength, beta):
-    row = measure(sixteen, strength, Work(20, 40, 1), 8)
-    assert row["β"] == pytest.approx(beta, abs=0.03)
+    # At a depth that no clock chooses, the same drafts are considered in every run.
+    work = Work(20, 40, 1).rows(12, both=True)
+    found = speed(sixteen.mixed(strength), "kl_symmetry", work, 16, depth=3)[1].acceptance
+    assert found == pytest.approx(beta, abs=0.02)
+
+
+def test_what_is_told_of_a_pair_fits_together(four):
+    row = measure(four, 0.7, Work(8, 24, 1), 1)
+    assert row["β"] == pytest.approx(float(row["chose"].rpartition("= ")[2]), abs=1e-3)
+    assert row["q*/teacher"] == pytest.approx(row["q* tok/s"] / row["teacher tok/s"])
+    assert row["lockstep/teacher"] == pytest.approx(row["lockstep tok/s"] / row["teacher tok/s"])
 
 
 def test_completions_that_fail_are_no_speed():
     pair = tiny_pair(2)
     pair.teacher.model.model.norm.weight.fill_(torch.nan)
     with pytest.raises(SystemExit, match="8 of 8 completions failed: the model gave NaN"):
-        speed(pair.alone(), "policy", Work(4, 8, 1).rows(1, both=False), 2)
+        speed(pair.alone, "policy", Work(4, 8, 1).rows(1, both=False), 2)
 
 
 def test_no_prompt_is_read_before_the_clock_runs():
@@ -96,7 +105,7 @@ def test_no_prompt_is_read_before_the_clock_runs():
         lambda _, __, given: read.append(given["input_ids"].shape[1]), with_kwargs=True
     )
     for _ in range(2):
-        speed(pair.alone(), "policy", work, 2)
+        speed(pair.alone, "policy", work, 2)
     prefill = len(work[0].prompt) - 1
     assert read.count(prefill) == 2
 
