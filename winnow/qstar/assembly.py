@@ -111,17 +111,20 @@ def _proposer(models: Models, width: int, slots: Slots, deepest: int) -> Propose
         # One cache holds both prompts, and has room for the longer one in each slot.
         capacities = [max(capacities)] * 2
     pairs = list(zip(models.loaded, capacities, strict=True))
-    memory.check([_need(loaded, count, capacity) for loaded, capacity in pairs])
+    memory.check([need for loaded, capacity in pairs for need in _needs(loaded, count, capacity)])
     if together:
         return TwoPrompts(_decoder(models.loaded[0], width, 2 * count, capacities[0]))
     decoders = [_decoder(loaded, width, count, capacity) for loaded, capacity in pairs]
     return OneModel(*decoders) if len(decoders) == 1 else StudentDrafts(*decoders)
 
 
-def _need(loaded: LoadedModel, count: int, capacity: int) -> memory.Need:
+def _needs(loaded: LoadedModel, count: int, capacity: int) -> list[memory.Need]:
     # Without slots of its own, a cache grows with what it holds.
     a_token = memory.bytes_a_token(loaded.text_config, loaded.model.dtype) if loaded.crops else None
-    return memory.Need(loaded.name, count, capacity, a_token, loaded.device)
+    return [
+        memory.Need(loaded.name, count, capacity, None if a_token is None else int(a_token * share), device)
+        for device, share in loaded.shares.items()
+    ]
 
 
 def _decoder(loaded: LoadedModel, width: int, count: int, capacity: int) -> Decodes:

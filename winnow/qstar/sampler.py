@@ -17,7 +17,7 @@ from winnow.prompt_images import images_of
 from winnow.qstar import memory
 from winnow.qstar.assembly import Models, build_engine
 from winnow.qstar.engine import Drawn
-from winnow.qstar.models import LoadedModel, load
+from winnow.qstar.models import SHARDED, LoadedModel, load
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.scheduler import Row, Slots
 from winnow.qstar.stops import StopStrings
@@ -42,6 +42,7 @@ class OptimalSampler:
         fixed_alpha: the weight of `fixed`.
         parameters: temperature, top-k, top-p, length.
         dtype, device, trust_remote_code: how the models are loaded.
+            The device `sharded` is all GPUs that the process sees, as transformers lays a model out.
         device_t: where the teacher lies; None is beside the student.
         draft_tokens: tokens that the student drafts in each round; None leaves it to the controller.
             The texts do not depend on it.
@@ -228,13 +229,20 @@ def _usable(device: str, flag: str) -> str:
     """A device's name, `auto` resolved and a GPU numbered.
 
     Raises:
-        UserError: a GPU that torch cannot use.
+        UserError: no device's name, or a GPU that torch cannot use.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not device.startswith("cuda"):
+    if device == SHARDED:
         return device
-    index = int(device.partition(":")[2] or 0)
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        expected = f"auto, cpu, cuda, cuda:1 … or {SHARDED}"
+        raise UserError(flag, repr(device), expected, "correct the name") from error
+    if place.type != "cuda":
+        return device
+    index = place.index or 0
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
         raise UserError(
