@@ -71,7 +71,7 @@ def flags() -> argparse.ArgumentParser:
     models.add_argument(
         "--device",
         default="auto",
-        help="auto (the GPU where there is one), cpu, cuda, cuda:1 …; sharded: over all GPUs that are visible",
+        help="auto (the GPU where there is one), cpu, cuda, cuda:1 …; sharded: over all visible GPUs",
     )
     models.add_argument("--device_t", help="where the teacher lies, if not beside the student; or sharded")
     add_devices(models, "GPUs; each draws a share of the prompts; leased where no cluster hands them out")

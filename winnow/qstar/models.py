@@ -210,7 +210,7 @@ def load(
             "add chat_template.jinja to the model directory",
         )
     with _explained(directory):
-        loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
+        loaded: Any = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
             whole,
             dtype=DTYPES[dtype],
             use_safetensors=True,
