@@ -15,6 +15,7 @@ from transformers import (
     Lfm2Config,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     Phi3Config,
     PretrainedConfig,
     Qwen2Config,
@@ -55,6 +56,7 @@ CONFIGS = {
         sliding_window=4,
         layer_types=["sliding_attention", "full_attention"] * 1 + ["sliding_attention"],
     ),
+    "mixtral, experts": MixtralConfig(**SMALL, num_local_experts=4, sliding_window=None),
     "gpt2, learned positions": GPT2Config(
         vocab_size=TOKENS, n_positions=64, n_embd=16, n_layer=2, n_head=2, bos_token_id=None, eos_token_id=1
     ),

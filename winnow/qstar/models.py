@@ -262,8 +262,11 @@ def _merged(model: Any, adapter: Path) -> Any:
 def choose_attention(model: Any) -> None:
     """Let a model attend over slots without copying grouped heads, where plain attention is all it needs.
 
-    A model that caps its attention scores gets transformers' own eager attention, the one that does so.
+    A model that caps its attention scores gets transformers' own eager attention, the one that does so;
+    experts in float64 are run one by one, for torch's grouped product does not know that type.
     """
+    if model.dtype == torch.float64 and model._can_set_experts_implementation():
+        model.set_experts_implementation("eager")
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
         model.set_attn_implementation("eager")
     elif model.config._attn_implementation == "sdpa" and model._supports_attention_backend:

@@ -19,6 +19,7 @@ from winnow.qstar.assembly import Models, build_engine
 from winnow.qstar.engine import Drawn
 from winnow.qstar.models import SHARDED, LoadedModel, load
 from winnow.qstar.parameters import SamplingParameters
+from winnow.qstar.probe import probed
 from winnow.qstar.scheduler import Row, Slots
 from winnow.qstar.stops import StopStrings
 from winnow.qstar.texts import Generated, Text, collect, prompts_of, seeds_of
@@ -75,11 +76,11 @@ class OptimalSampler:
         device = _usable(device, "--device")
         same = model_t is None or str(model_t) == str(model_theta)
         if self.alpha.method != "teacher":
-            self.theta = load(model_theta, dtype, device, trust_remote_code)
+            self.theta = probed(load(model_theta, dtype, device, trust_remote_code))
         if self.alpha.method != "policy":
             other = _usable(device_t, "--device_t") if device_t else device
             shared = self.theta if same and other == device else None
-            self.t = shared or load(model_t or model_theta, dtype, other, trust_remote_code)
+            self.t = shared or probed(load(model_t or model_theta, dtype, other, trust_remote_code))
         self._models = Models(self.theta, self.t)
         self._width = self._models.width()
 
