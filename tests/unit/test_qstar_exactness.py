@@ -82,6 +82,9 @@ def test_one_model_with_two_prompts(student):
     check_distribution(student, student, "kl_symmetry", longest=3)
     source = sampler(student, None, "kl_symmetry")
     assert source.t is source.theta, "the weights are loaded once"
+    for other in (f"{student}/", student / ".." / student.name):
+        again = sampler(student, other, "kl_symmetry")
+        assert again.t is again.theta, "in whatever words"
     row = source.row(ASK, "p/0", 0)
     assert len(row.teacher_prompt) == len(row.prompt) + 3
 

@@ -11,7 +11,7 @@ from direct import ask, sampler, samples
 from transformers import LlamaConfig
 
 from winnow.errors import UserError
-from winnow.qstar import assembly, memory
+from winnow.qstar import OptimalSampler, assembly, memory
 from winnow.qstar.cache import SlotCache
 from winnow.qstar.decoder import Decoder
 
@@ -113,6 +113,46 @@ def test_out_of_memory_halves_the_slots_and_goes_on(student, teacher, monkeypatc
     assert {12, 6} == set(calls)
     assert alive == [0, 0]
     assert caplog.text.count("out of memory with 12 slots: going on with 6") == 1
+
+
+def test_what_is_halved_are_the_slots_that_are_taken(student, teacher, monkeypatch, caplog):
+    """With more slots than rows, halving the slots alone would try the same again and again."""
+    source = sampler(student, teacher, "kl_symmetry", 8)
+    rows = samples(source, ask("ab"), 5)
+    expected = {entry.row.id: entry.token_ids for entry in source.draw(rows, 12)}
+    update = SlotCache.update
+
+    def tight(self, *states, **options):
+        if self.slots > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return update(self, *states, **options)
+
+    monkeypatch.setattr(SlotCache, "update", tight)
+    assert {entry.row.id: entry.token_ids for entry in source.draw(rows, 64)} == expected
+    assert [record.message for record in caplog.records if "out of memory" in record.message] == [
+        "out of memory with 5 slots: going on with 2"
+    ]
+
+
+def test_memory_that_does_not_suffice_for_one_is_told(student, teacher, monkeypatch):
+    def none(*states, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    source = sampler(student, teacher, "kl_symmetry", 8)
+    monkeypatch.setattr(SlotCache, "update", none)
+    with pytest.raises(UserError, match="with a single completion") as error:
+        list(source.draw(samples(source, ask("ab"), 5), 4))
+    assert error.value.where == f"{student} and {teacher}"
+
+
+def test_weights_that_do_not_fit_are_told(student, monkeypatch):
+    def none(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("winnow.qstar.sampler.load", none)
+    with pytest.raises(UserError, match="its weights do not fit cpu in float32") as error:
+        OptimalSampler(student, None, "policy")
+    assert error.value.where == str(student)
 
 
 def test_other_errors_are_not_taken_for_it(student, teacher, monkeypatch):

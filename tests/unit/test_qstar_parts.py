@@ -150,10 +150,10 @@ def test_stack_has_a_column_for_each_metric():
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("temperature", [-0.1, math.nan]),
-        ("top_k", [-1]),
+        ("temperature", [-0.1, math.nan, math.inf, 1e-40]),
+        ("top_k", [-1, 2.5, True]),
         ("top_p", [0.0, -0.5, 1.01]),
-        ("max_new_tokens", [0]),
+        ("max_new_tokens", [0, 4.5]),
     ],
 )
 def test_parameters_out_of_range_are_named(name, values):

@@ -146,14 +146,14 @@ class LoadedModel:
             rendered = self.tokenizer.apply_chat_template(
                 list(messages), add_generation_prompt=True, tokenize=False
             )
-        except TemplateError as error:
+            return list(self.tokenizer.encode(rendered, add_special_tokens=False))
+        except (TemplateError, TypeError, ValueError) as error:
             raise UserError(
                 where,
-                f"the chat template of {self.name} refuses it ({error})",
+                f"the chat template, or the tokenizer, of {self.name} refuses it ({error})",
                 "messages that the template knows how to render",
                 "correct the roles; many templates know no system message: put it into the user's",
             ) from error
-        return list(self.tokenizer.encode(rendered, add_special_tokens=False))
 
     def _check_images(self, where: str) -> None:
         both_ways = "token_type_ids" in inspect.signature(self.model.forward).parameters
