@@ -148,6 +148,37 @@ def test_a_recurrent_student_and_a_teacher_that_crops():
     assert drawn(4) == drawn(1)
 
 
+@pytest.mark.parametrize(
+    ("student", "teacher"),
+    [
+        ("mistral, window of 4", "gemma2, soft caps"),
+        ("gemma3, some layers slide", "llama"),
+        ("mixtral, experts", "gpt2, learned positions"),
+    ],
+)
+def test_pairs_of_kinds_draw_the_same_however_they_are_run(student, teacher):
+    """Prompts longer than the windows, drafts that are rejected, and slots that are taken again."""
+    models = loaded(CONFIGS[student]), loaded(CONFIGS[teacher], seed=2)
+
+    def drawn(slots: int, depth: int) -> dict[str, list[int]]:
+        decoders = [Decoder(model, TOKENS, slots, 48) for model in models]
+        engine = Engine(
+            StudentDrafts(*decoders),
+            Controller(None, depth),
+            Alpha.parse("kl_symmetry"),
+            SamplingParameters(),
+            frozenset({1, 3}),
+            ("student", "teacher"),
+        )
+        prompts = [((2, 4, 5, 6, 7, 8, 2, 4), (5, 6)), ((9,), (2, 4, 4, 3, 8, 7, 5, 5, 6))]
+        rows = [Row(str(i), 31 * i, *prompts[i % 2], 12) for i in range(12)]
+        return {each.row.id: each.token_ids for each in engine.run(Slots(rows, slots))}
+
+    alone = drawn(1, 1)
+    assert len({len(tokens) for tokens in alone.values()}) > 2
+    assert drawn(5, 4) == drawn(12, 3) == drawn(3, 1) == alone
+
+
 def test_positions_that_the_longest_row_scales_are_decoded_row_by_row():
     rope = {"rope_type": "longrope", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
     config = Phi3Config(

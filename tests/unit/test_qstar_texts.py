@@ -126,7 +126,8 @@ def test_why_a_completion_failed_is_told(source, student, teacher, tmp_path, cap
     found = sampler(student, tmp_path / "broken", "kl_symmetry").generate(["ab"], n=2)
     assert found.finish_reasons == ["failed"] * 2
     assert found.details == [f"{tmp_path / 'broken'} gave NaN logits for token 1"] * 2
-    assert "2 completions failed; 0/" in caplog.text
+    assert f" failed: {found.details[0]}" in caplog.text
+    assert "2 completions failed" in caplog.text
     assert source.generate(["ab"]).details == [None]
 
 

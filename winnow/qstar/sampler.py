@@ -187,9 +187,6 @@ class OptimalSampler:
                 log.warning("prompt %s: %s", prompt.id, reason)
                 too_long |= {key: str(reason) for key, _ in samples}
         drawn = {each.row.id: each for each in self.draw(rows, batch_size, parameters)}
-        failed = [each for each in drawn.values() if each.detail is not None]
-        if failed:
-            log.warning("%d completions failed; %s: %s", len(failed), failed[0].row.id, failed[0].detail)
         texts = {key: self.text(each) for key, each in drawn.items()}
         return collect(ids, drawn, texts, too_long, return_diagnostics)
 
@@ -204,7 +201,7 @@ class OptimalSampler:
             UserError: the memory does not suffice for so many, or not even for one.
         """
         _check_counts(batch_size=batch_size)
-        slots = Slots(rows, batch_size)
+        slots, failed = Slots(rows, batch_size), 0
         while slots:
             # What is taken, which may be less than there are.
             count = min(slots.count, len(slots))
@@ -218,7 +215,12 @@ class OptimalSampler:
             )
             tight = False
             try:
-                yield from engine.run(slots)
+                for drawn in engine.run(slots):
+                    if drawn.detail is not None:
+                        failed += 1
+                        if failed == 1:
+                            log.warning("%s failed: %s", drawn.row.id, drawn.detail)
+                    yield drawn
             except (RuntimeError, MemoryError) as error:
                 if not memory.ran_out(error):
                     raise
@@ -232,6 +234,8 @@ class OptimalSampler:
                 log.warning("out of memory with %d slots: going on with %d", count, count // 2)
                 slots.restart(count // 2)
                 memory.release()
+        if failed > 1:
+            log.warning("%d completions failed: see their details", failed)
 
     def _too_tight(self, error: BaseException) -> UserError:
         return UserError(
