@@ -127,6 +127,25 @@ def test_a_recurrent_model_is_decoded_one_token_a_round(name):
         decoder.forward(torch.tensor([[2, 3]]))
 
 
+def test_the_samples_of_a_prompt_share_a_recurrent_models_prefill_though_they_come_later(monkeypatch):
+    model, read = loaded(RECURRENT["falcon mamba"]), []
+    passing = StatefulDecoder._pass
+    monkeypatch.setattr(
+        StatefulDecoder, "_pass", lambda self, cache, ids: read.append(len(ids)) or passing(self, cache, ids)
+    )
+    engine = Engine(
+        OneModel(StatefulDecoder(model, TOKENS, 2)),
+        Controller(1),
+        Alpha.parse("policy"),
+        SamplingParameters(),
+        frozenset(),
+        ("s",),
+    )
+    rows = [Row(str(i), i, ((2, 4, 5, 6), (2, 3, 3))[i % 2], None, 1 + i) for i in range(8)]
+    assert len(list(engine.run(Slots(rows, 2)))) == 8
+    assert sorted(length for length in read if length > 1) == [2, 3]
+
+
 def test_a_recurrent_student_and_a_teacher_that_crops():
     """The pair falls back to one token a round, and each completion is still its seed's own."""
     student, teacher = loaded(RECURRENT["falcon mamba"]), loaded(CONFIGS["llama"], seed=2)
