@@ -57,6 +57,26 @@ def test_the_need_is_said(caplog):
     assert "64 slots of up to 8,192 tokens take at most 0.50 GiB of cpu" in caplog.text
 
 
+def test_a_rounds_distributions_are_counted_where_it_is_settled(student, teacher, monkeypatch, caplog):
+    monkeypatch.setattr(memory, "available", lambda device: 2**30)
+    needs = [memory.Need("a", 64, 100, 1024, CPU), memory.Need("b", 64, 100, 1024, torch.device("meta"))]
+    one, eight = (memory.bytes_of_a_round(64, drafts, 152_064, head=False) for drafts in (1, 8))
+    assert one == 64 * 152_064 * 4 * 9
+    assert memory.bytes_of_a_round(64, 8, 152_064, head=True) > eight == 8 * one
+    with caplog.at_level(logging.INFO, logger="generate"):
+        memory.check(needs, one, eight)
+    first, second = (record.message for record in caplog.records)
+    assert first.endswith("GiB of cpu, a round up to 2.61 GiB more")
+    assert second.endswith("GiB of meta")
+    with pytest.raises(UserError, match=r"would take 1\.3 GiB, 0\.0 of them for the cache"):
+        memory.check([memory.Need("a", 256, 100, 1024, CPU)], 4 * one, 4 * eight)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="generate"):
+        source = sampler(student, teacher, "kl_symmetry", 8, 3)
+        list(source.draw(samples(source, ask("ab"), 3), 8))
+    assert "a round up to 0.00 GiB more" in caplog.text
+
+
 def test_free_memory_is_that_of_machine_and_group(tmp_path, monkeypatch):
     machine = memory.available(CPU)
     assert machine is not None
@@ -105,7 +125,7 @@ def test_out_of_memory_halves_the_slots_and_goes_on(student, teacher, monkeypatc
 
     monkeypatch.setattr(SlotCache, "__init__", counted)
     # As on a GPU: what the former engine held has to be free before the next is weighed.
-    monkeypatch.setattr(assembly.memory, "check", lambda needs: alive.append(len(made)))
+    monkeypatch.setattr(assembly.memory, "check", lambda *needs: alive.append(len(made)))
     monkeypatch.setattr(SlotCache, "update", tight)
     drawn = list(source.draw(rows, 12))
     assert {entry.row.id: entry.token_ids for entry in drawn} == expected

@@ -93,7 +93,7 @@ def build_engine(
             "leave it out, or add the token to eos_token_id in the model's generation_config.json",
         )
     return Engine(
-        _proposer(models, width, slots, controller.deepest),
+        _proposer(models, width, slots, controller.deepest, parameters),
         controller,
         alpha,
         parameters,
@@ -103,7 +103,9 @@ def build_engine(
     )
 
 
-def _proposer(models: Models, width: int, slots: Slots, deepest: int) -> Proposer:
+def _proposer(
+    models: Models, width: int, slots: Slots, deepest: int, parameters: SamplingParameters
+) -> Proposer:
     count = min(slots.count, len(slots))
     capacities = [longest + deepest for longest in slots.longest]
     together = models.one_set_of_weights and models.loaded[0].crops
@@ -111,7 +113,11 @@ def _proposer(models: Models, width: int, slots: Slots, deepest: int) -> Propose
         # One cache holds both prompts, and has room for the longer one in each slot.
         capacities = [max(capacities)] * 2
     pairs = list(zip(models.loaded, capacities, strict=True))
-    memory.check([need for loaded, capacity in pairs for need in _needs(loaded, count, capacity)])
+    head = parameters.temperature == 0 or bool(parameters.top_k) or parameters.top_p < 1.0
+    memory.check(
+        [need for loaded, capacity in pairs for need in _needs(loaded, count, capacity)],
+        *(memory.bytes_of_a_round(count, drafts, width, head) for drafts in (1, deepest)),
+    )
     if together:
         return TwoPrompts(_decoder(models.loaded[0], width, 2 * count, capacities[0]))
     decoders = [_decoder(loaded, width, count, capacity) for loaded, capacity in pairs]
