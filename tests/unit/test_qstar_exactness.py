@@ -89,6 +89,15 @@ def test_one_model_with_two_prompts(student):
     assert len(row.teacher_prompt) == len(row.prompt) + 3
 
 
+def test_tokens_that_only_the_teacher_has_are_left_out_before_the_mixture(
+    student, save_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("winnow.qstar.vocabulary.MOST_EXTRAS", 0.2)
+    check_distribution(
+        student, save_model(tmp_path / "later", seed=3, letters="abcde"), "kl_symmetry", longest=3
+    )
+
+
 def test_zero_temperature_takes_the_arg_max_of_q_star(student, teacher):
     source = sampler(student, teacher, "kl_symmetry", 1, temperature=0.0)
     expected = enumerate_all(student, teacher, ASK, "kl_symmetry", 1)

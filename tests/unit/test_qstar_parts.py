@@ -39,6 +39,32 @@ def test_other_maps_are_refused(other, message):
     assert message in error.value.found
 
 
+LONG = {f"t{index}": index for index in range(500)}
+LONGER = {**LONG, "<tool>": 500, "<think>": 502}
+
+
+@pytest.mark.parametrize(("theta", "t", "whose"), [(LONG, LONGER, "teacher"), (LONGER, LONG, "student")])
+def test_the_last_tokens_that_only_one_has_are_not_drawn(theta, t, whose, caplog):
+    assert common_width(theta, t, 512, 640, "x and y", extras=True) == 500
+    assert f"only the {whose} has the last 2 ids, from 500 ('<tool>') on" in caplog.text
+    with pytest.raises(UserError, match="differ in 2 ids: id 500"):
+        common_width(theta, t, 512, 640, "x and y")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**{token: index for token, index in LONG.items() if index != 7}, "<tool>": 500},
+        {**LONG, "t3": 4, "t4": 3, "<tool>": 500},
+        {**LONG, **{f"<tool {index}>": 500 + index for index in range(6)}},
+    ],
+)
+def test_more_than_the_last_few_is_refused(other):
+    for pair in ((LONG, other), (other, LONG)):
+        with pytest.raises(UserError, match="the tokenizers differ"):
+            common_width(*pair, 512, 640, "x and y", extras=True)
+
+
 def passing(entries, count, lengths):
     """Let rows pass through slots, each for so many rounds; (slot, row) of each, in order."""
     slots, order, left = Slots(iter(entries), count), [], {}

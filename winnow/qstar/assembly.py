@@ -66,6 +66,7 @@ class Models:
             self.theta.width,
             self.t.width,
             f"{self.theta.name} and {self.t.name}",
+            extras=True,
         )
 
 
