@@ -99,6 +99,18 @@ def test_a_mask_that_is_not_heeded_is_seen(monkeypatch):
     assert probe.probed(made(CONFIGS["llama"])).alone
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_memory_that_runs_out_says_nothing_of_the_model(monkeypatch, error):
+    def tight(*arguments):
+        raise error
+
+    monkeypatch.setattr(probe, "_whole", tight)
+    with pytest.raises(type(error)):
+        probe.probed(made(CONFIGS["llama"]))
+
+
 def test_a_sampler_tries_its_models(student, teacher, monkeypatch):
     tried = []
     monkeypatch.setattr("winnow.qstar.sampler.probed", lambda loaded: tried.append(loaded.name) or loaded)

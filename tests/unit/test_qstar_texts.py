@@ -104,6 +104,13 @@ def test_what_is_no_prompt_is_named(source, prompts, where, told):
         assert told in error.value.found
 
 
+def test_a_turn_that_calls_a_tool_is_left_to_the_template(source):
+    talk = [{"role": "assistant", "content": None, "tool_calls": []}, {"role": "user", "content": "ab"}]
+    with pytest.raises(UserError, match="the chat template"):
+        source.generate([talk])
+    assert source.generate([[{"role": "system", "content": ""}, talk[1]]]).texts
+
+
 @pytest.mark.parametrize("name", ["n", "batch_size"])
 def test_counts_are_at_least_one(source, student, teacher, name):
     with pytest.raises(UserError, match=f"{name}: 0"):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from winnow.errors import UserError
 from winnow.qstar.decoder import Decoder
+from winnow.qstar.memory import ran_out
 from winnow.qstar.models import LoadedModel
 from winnow.qstar.proposals import Decodes
 from winnow.qstar.stateful import StatefulDecoder
@@ -60,9 +61,9 @@ def _strays(loaded: LoadedModel) -> str | None:
         texts = [_tokens(loaded, shift, length + 3) for shift, length in enumerate(LENGTHS)]
         whole = [_whole(loaded, text)[length - 1 :] for text, length in zip(texts, LENGTHS, strict=True)]
         found = _in_rounds(loaded, texts)
-    except torch.OutOfMemoryError:
-        raise
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError) as error:
+        if ran_out(error):
+            raise
         # Each kind of model has its own way to say that it was not made for this.
         return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:150]}"
     expected = torch.stack(whole).to(found.device, torch.float32)

@@ -94,7 +94,9 @@ def _fault(prompt: Any) -> str | None:
         return None if prompt.strip() else "an empty prompt"
     if not isinstance(prompt, Sequence) or not all(isinstance(turn, dict) for turn in prompt):
         return f"{type(prompt).__name__}: {str(prompt)[:40]!r}"
-    lacks = [key for turn in prompt for key in ("role", "content") if not turn.get(key)]
+    # A turn that calls a tool need not say anything.
+    wanted = [("role", "content") if "tool_calls" not in turn else ("role",) for turn in prompt]
+    lacks = [key for turn, keys in zip(prompt, wanted, strict=True) for key in keys if turn.get(key) is None]
     return "an empty conversation" if not prompt else f"a message without {lacks[0]!r}" if lacks else None
 
 
