@@ -69,9 +69,11 @@ def flags() -> argparse.ArgumentParser:
     models.add_argument("--model_t", help="the teacher; the student's own weights if not given")
     models.add_argument("--dtype", default="float32", help="float16, bfloat16, float32 or float64")
     models.add_argument(
-        "--device", default="auto", help="auto (the GPU where there is one), cpu, cuda, cuda:1 …"
+        "--device",
+        default="auto",
+        help="auto (the GPU where there is one), cpu, cuda, cuda:1 …; sharded: over all visible GPUs",
     )
-    models.add_argument("--device_t", help="where the teacher lies, if not beside the student")
+    models.add_argument("--device_t", help="where the teacher lies, if not beside the student; or sharded")
     add_devices(models, "GPUs; each draws a share of the prompts; leased where no cluster hands them out")
     models.add_argument("--trust_remote_code", action="store_true", help="run code shipped with a model")
     models.add_argument(
@@ -257,7 +259,8 @@ def _check_logprobs(arguments: argparse.Namespace) -> None:
 
 
 def _check_devices(device: str, device_t: str | None, count: int) -> None:
-    if device_t and device_t.startswith("cuda") and (device in ("auto", "cuda") or count > 1):
+    elsewhere = bool(device_t) and (device_t == "sharded" or device_t.startswith("cuda"))
+    if elsewhere and (device in ("auto", "cuda") or count > 1):
         raise UserError(
             "--device_t",
             f"{device_t} beside --device {device} and {count} leased or shared GPUs",

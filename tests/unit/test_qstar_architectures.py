@@ -15,6 +15,7 @@ from transformers import (
     Lfm2Config,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     Phi3Config,
     PretrainedConfig,
     Qwen2Config,
@@ -55,6 +56,7 @@ CONFIGS = {
         sliding_window=4,
         layer_types=["sliding_attention", "full_attention"] * 1 + ["sliding_attention"],
     ),
+    "mixtral, experts": MixtralConfig(**SMALL, num_local_experts=4, sliding_window=None),
     "gpt2, learned positions": GPT2Config(
         vocab_size=TOKENS, n_positions=64, n_embd=16, n_layer=2, n_head=2, bos_token_id=None, eos_token_id=1
     ),
@@ -126,6 +128,25 @@ def test_a_recurrent_model_is_decoded_one_token_a_round(name):
         decoder.forward(torch.tensor([[2, 3]]))
 
 
+def test_the_samples_of_a_prompt_share_a_recurrent_models_prefill_though_they_come_later(monkeypatch):
+    model, read = loaded(RECURRENT["falcon mamba"]), []
+    passing = StatefulDecoder._pass
+    monkeypatch.setattr(
+        StatefulDecoder, "_pass", lambda self, cache, ids: read.append(len(ids)) or passing(self, cache, ids)
+    )
+    engine = Engine(
+        OneModel(StatefulDecoder(model, TOKENS, 2)),
+        Controller(1),
+        Alpha.parse("policy"),
+        SamplingParameters(),
+        frozenset(),
+        ("s",),
+    )
+    rows = [Row(str(i), i, ((2, 4, 5, 6), (2, 3, 3))[i % 2], None, 1 + i) for i in range(8)]
+    assert len(list(engine.run(Slots(rows, 2)))) == 8
+    assert sorted(length for length in read if length > 1) == [2, 3]
+
+
 def test_a_recurrent_student_and_a_teacher_that_crops():
     """The pair falls back to one token a round, and each completion is still its seed's own."""
     student, teacher = loaded(RECURRENT["falcon mamba"]), loaded(CONFIGS["llama"], seed=2)
@@ -145,6 +166,37 @@ def test_a_recurrent_student_and_a_teacher_that_crops():
         return {each.row.id: each.token_ids for each in engine.run(Slots(rows, slots))}
 
     assert drawn(4) == drawn(1)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher"),
+    [
+        ("mistral, window of 4", "gemma2, soft caps"),
+        ("gemma3, some layers slide", "llama"),
+        ("mixtral, experts", "gpt2, learned positions"),
+    ],
+)
+def test_pairs_of_kinds_draw_the_same_however_they_are_run(student, teacher):
+    """Prompts longer than the windows, drafts that are rejected, and slots that are taken again."""
+    models = loaded(CONFIGS[student]), loaded(CONFIGS[teacher], seed=2)
+
+    def drawn(slots: int, depth: int) -> dict[str, list[int]]:
+        decoders = [Decoder(model, TOKENS, slots, 48) for model in models]
+        engine = Engine(
+            StudentDrafts(*decoders),
+            Controller(None, depth),
+            Alpha.parse("kl_symmetry"),
+            SamplingParameters(),
+            frozenset({1, 3}),
+            ("student", "teacher"),
+        )
+        prompts = [((2, 4, 5, 6, 7, 8, 2, 4), (5, 6)), ((9,), (2, 4, 4, 3, 8, 7, 5, 5, 6))]
+        rows = [Row(str(i), 31 * i, *prompts[i % 2], 12) for i in range(12)]
+        return {each.row.id: each.token_ids for each in engine.run(Slots(rows, slots))}
+
+    alone = drawn(1, 1)
+    assert len({len(tokens) for tokens in alone.values()}) > 2
+    assert drawn(5, 4) == drawn(12, 3) == drawn(3, 1) == alone
 
 
 def test_positions_that_the_longest_row_scales_are_decoded_row_by_row():

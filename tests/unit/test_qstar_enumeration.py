@@ -62,6 +62,12 @@ def test_every_method_and_depth_at_length(alpha, depth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("parameters", "depth"), [(HEADS[1], 2), (HEADS[4], 4)], ids=str)
+@pytest.mark.parametrize(("parameters", "depth"), [*zip(HEADS, (1, 2, 3, 4, 4), strict=True)], ids=str)
 def test_temperature_and_heads_at_length(parameters, depth):
     check("kl_symmetry", depth, 200_000, **parameters)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alpha", ["policy", "teacher", "fixed-0", "fixed-1"])
+def test_either_end_at_length(alpha):
+    check(alpha, None, 200_000, temperature=1.3, top_p=0.9)

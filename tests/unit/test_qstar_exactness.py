@@ -82,8 +82,20 @@ def test_one_model_with_two_prompts(student):
     check_distribution(student, student, "kl_symmetry", longest=3)
     source = sampler(student, None, "kl_symmetry")
     assert source.t is source.theta, "the weights are loaded once"
+    for other in (f"{student}/", student / ".." / student.name):
+        again = sampler(student, other, "kl_symmetry")
+        assert again.t is again.theta, "in whatever words"
     row = source.row(ASK, "p/0", 0)
     assert len(row.teacher_prompt) == len(row.prompt) + 3
+
+
+def test_tokens_that_only_the_teacher_has_are_left_out_before_the_mixture(
+    student, save_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("winnow.qstar.vocabulary.MOST_EXTRAS", 0.2)
+    check_distribution(
+        student, save_model(tmp_path / "later", seed=3, letters="abcde"), "kl_symmetry", longest=3
+    )
 
 
 def test_zero_temperature_takes_the_arg_max_of_q_star(student, teacher):

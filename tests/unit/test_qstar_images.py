@@ -23,10 +23,16 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
+from winnow.arms import Alpha
 from winnow.errors import UserError
 from winnow.images import in_parts, located, opened
+from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
+from winnow.qstar.engine import Engine
 from winnow.qstar.models import LoadedModel, choose_attention, load
+from winnow.qstar.parameters import SamplingParameters
+from winnow.qstar.proposals import StudentDrafts
+from winnow.qstar.scheduler import Row, Slots
 from winnow.qstar.vision import Vision
 from winnow.records import Prompt, completion_seed
 
@@ -286,8 +292,8 @@ class Patches:
         )
 
 
-def test_positions_of_several_axes(pictures):
-    """Qwen2.5-VL: the patches of an image share positions, and what follows counts on from them."""
+def several_axes(seed: int) -> LoadedModel:
+    """A Qwen2.5-VL of 4 × 4 patches, merged by fours."""
     vision = {
         "depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "patch_size": 4,
         "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 16, "window_size": 16,
@@ -304,10 +310,42 @@ def test_positions_of_several_axes(pictures):
         vision_start_token_id=98,
         vision_end_token_id=97,
     )
-    made = randomize(Qwen2_5_VLForConditionalGeneration(config).double().eval(), 3)
+    made = randomize(Qwen2_5_VLForConditionalGeneration(config).double().eval(), seed)
     choose_attention(made)
     tokenizer = type("NoTokenizer", (), {"pad_token_id": 0})()
-    model = LoadedModel("tiny", made, tokenizer, None, frozenset({1}), 96, Vision(Patches(), IMAGE))
+    return LoadedModel("tiny", made, tokenizer, None, frozenset({1}), 96, Vision(Patches(), IMAGE))
+
+
+def test_two_models_of_several_axes_draw_the_same_however_they_are_run(pictures):
+    models = several_axes(3), several_axes(4)
+    image = [IMAGE] * 4
+    shown = [
+        ((2, *image, 5, 6, 3), (2, 7, *image, 8, 3), (pictures / "3.png",)),
+        ((2, 5, 3), (2, 6, 7, 3), ()),
+        ((2, 8, *image, 3), (2, *image, 3), (pictures / "3.png",)),
+    ]
+
+    def drawn(slots: int, depth: int) -> dict[str, list[int]]:
+        engine = Engine(
+            StudentDrafts(*(Decoder(model, len(TOKENS), slots, 40) for model in models)),
+            Controller(None, depth),
+            Alpha.parse("kl_symmetry"),
+            SamplingParameters(),
+            frozenset({1}),
+            ("student", "teacher"),
+        )
+        rows = [Row(str(i), 31 * i, *shown[i % 3][:2], 10, shown[i % 3][2]) for i in range(12)]
+        return {each.row.id: each.token_ids for each in engine.run(Slots(rows, slots))}
+
+    alone = drawn(1, 1)
+    assert len({tuple(tokens) for tokens in alone.values()}) > 6
+    assert drawn(5, 4) == drawn(12, 3) == alone
+
+
+def test_positions_of_several_axes(pictures):
+    """Qwen2.5-VL: the patches of an image share positions, and what follows counts on from them."""
+    model = several_axes(3)
+    made = model.model
     decoder = Decoder(model, len(TOKENS), slots=3, capacity=40)
     # 16 × 16 pixels are 16 patches of 4 × 4, merged by fours.
     shown = [(pictures / "3.png",), (), (pictures / "3.png",)]

@@ -11,7 +11,7 @@ from direct import ask, sampler, samples
 from transformers import LlamaConfig
 
 from winnow.errors import UserError
-from winnow.qstar import assembly, memory
+from winnow.qstar import OptimalSampler, assembly, memory
 from winnow.qstar.cache import SlotCache
 from winnow.qstar.decoder import Decoder
 
@@ -55,6 +55,26 @@ def test_the_need_is_said(caplog):
     with caplog.at_level(logging.INFO, logger="generate"):
         memory.check([memory.Need("a", 64, 8192, 1024, CPU)])
     assert "64 slots of up to 8,192 tokens take at most 0.50 GiB of cpu" in caplog.text
+
+
+def test_a_rounds_distributions_are_counted_where_it_is_settled(student, teacher, monkeypatch, caplog):
+    monkeypatch.setattr(memory, "available", lambda device: 2**30)
+    needs = [memory.Need("a", 64, 100, 1024, CPU), memory.Need("b", 64, 100, 1024, torch.device("meta"))]
+    one, eight = (memory.bytes_of_a_round(64, drafts, 152_064, head=False) for drafts in (1, 8))
+    assert one == 64 * 152_064 * 4 * 9
+    assert memory.bytes_of_a_round(64, 8, 152_064, head=True) > eight == 8 * one
+    with caplog.at_level(logging.INFO, logger="generate"):
+        memory.check(needs, one, eight)
+    first, second = (record.message for record in caplog.records)
+    assert first.endswith("GiB of cpu, a round up to 2.61 GiB more")
+    assert second.endswith("GiB of meta")
+    with pytest.raises(UserError, match=r"would take 1\.3 GiB, 0\.0 of them for the cache"):
+        memory.check([memory.Need("a", 256, 100, 1024, CPU)], 4 * one, 4 * eight)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="generate"):
+        source = sampler(student, teacher, "kl_symmetry", 8, 3)
+        list(source.draw(samples(source, ask("ab"), 3), 8))
+    assert "a round up to 0.00 GiB more" in caplog.text
 
 
 def test_free_memory_is_that_of_machine_and_group(tmp_path, monkeypatch):
@@ -105,7 +125,7 @@ def test_out_of_memory_halves_the_slots_and_goes_on(student, teacher, monkeypatc
 
     monkeypatch.setattr(SlotCache, "__init__", counted)
     # As on a GPU: what the former engine held has to be free before the next is weighed.
-    monkeypatch.setattr(assembly.memory, "check", lambda needs: alive.append(len(made)))
+    monkeypatch.setattr(assembly.memory, "check", lambda *needs: alive.append(len(made)))
     monkeypatch.setattr(SlotCache, "update", tight)
     drawn = list(source.draw(rows, 12))
     assert {entry.row.id: entry.token_ids for entry in drawn} == expected
@@ -113,6 +133,46 @@ def test_out_of_memory_halves_the_slots_and_goes_on(student, teacher, monkeypatc
     assert {12, 6} == set(calls)
     assert alive == [0, 0]
     assert caplog.text.count("out of memory with 12 slots: going on with 6") == 1
+
+
+def test_what_is_halved_are_the_slots_that_are_taken(student, teacher, monkeypatch, caplog):
+    """With more slots than rows, halving the slots alone would try the same again and again."""
+    source = sampler(student, teacher, "kl_symmetry", 8)
+    rows = samples(source, ask("ab"), 5)
+    expected = {entry.row.id: entry.token_ids for entry in source.draw(rows, 12)}
+    update = SlotCache.update
+
+    def tight(self, *states, **options):
+        if self.slots > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return update(self, *states, **options)
+
+    monkeypatch.setattr(SlotCache, "update", tight)
+    assert {entry.row.id: entry.token_ids for entry in source.draw(rows, 64)} == expected
+    assert [record.message for record in caplog.records if "out of memory" in record.message] == [
+        "out of memory with 5 slots: going on with 2"
+    ]
+
+
+def test_memory_that_does_not_suffice_for_one_is_told(student, teacher, monkeypatch):
+    def none(*states, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    source = sampler(student, teacher, "kl_symmetry", 8)
+    monkeypatch.setattr(SlotCache, "update", none)
+    with pytest.raises(UserError, match="with a single completion") as error:
+        list(source.draw(samples(source, ask("ab"), 5), 4))
+    assert error.value.where == f"{student} and {teacher}"
+
+
+def test_weights_that_do_not_fit_are_told(student, monkeypatch):
+    def none(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("winnow.qstar.sampler.load", none)
+    with pytest.raises(UserError, match="its weights do not fit cpu in float32") as error:
+        OptimalSampler(student, None, "policy")
+    assert error.value.where == str(student)
 
 
 def test_other_errors_are_not_taken_for_it(student, teacher, monkeypatch):

@@ -39,6 +39,32 @@ def test_other_maps_are_refused(other, message):
     assert message in error.value.found
 
 
+LONG = {f"t{index}": index for index in range(500)}
+LONGER = {**LONG, "<tool>": 500, "<think>": 502}
+
+
+@pytest.mark.parametrize(("theta", "t", "whose"), [(LONG, LONGER, "teacher"), (LONGER, LONG, "student")])
+def test_the_last_tokens_that_only_one_has_are_not_drawn(theta, t, whose, caplog):
+    assert common_width(theta, t, 512, 640, "x and y", extras=True) == 500
+    assert f"only the {whose} has the last 2 ids, from 500 ('<tool>') on" in caplog.text
+    with pytest.raises(UserError, match="differ in 2 ids: id 500"):
+        common_width(theta, t, 512, 640, "x and y")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**{token: index for token, index in LONG.items() if index != 7}, "<tool>": 500},
+        {**LONG, "t3": 4, "t4": 3, "<tool>": 500},
+        {**LONG, **{f"<tool {index}>": 500 + index for index in range(6)}},
+    ],
+)
+def test_more_than_the_last_few_is_refused(other):
+    for pair in ((LONG, other), (other, LONG)):
+        with pytest.raises(UserError, match="the tokenizers differ"):
+            common_width(*pair, 512, 640, "x and y", extras=True)
+
+
 def passing(entries, count, lengths):
     """Let rows pass through slots, each for so many rounds; (slot, row) of each, in order."""
     slots, order, left = Slots(iter(entries), count), [], {}
@@ -150,10 +176,10 @@ def test_stack_has_a_column_for_each_metric():
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("temperature", [-0.1, math.nan]),
-        ("top_k", [-1]),
+        ("temperature", [-0.1, math.nan, math.inf, 1e-40]),
+        ("top_k", [-1, 2.5, True]),
         ("top_p", [0.0, -0.5, 1.01]),
-        ("max_new_tokens", [0]),
+        ("max_new_tokens", [0, 4.5]),
     ],
 )
 def test_parameters_out_of_range_are_named(name, values):

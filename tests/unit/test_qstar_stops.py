@@ -36,6 +36,32 @@ def test_ends_with_the_token_that_completes_the_first(tokens, strings, data):
     assert found == expected
 
 
+BYTES = [bytes([each]) for each in sorted(set("aé日🙂".encode()))] + ["日".encode(), b"a\xc3", b""]
+
+
+def decode_bytes(tokens) -> str:
+    return b"".join(BYTES[token] for token in tokens).decode(errors="replace")
+
+
+@given(
+    st.lists(st.integers(0, len(BYTES) - 2), max_size=6),
+    st.lists(st.sampled_from("aé日🙂"), min_size=1, max_size=4).map("".join),
+    st.lists(st.integers(0, len(BYTES) - 2), max_size=6),
+    st.data(),
+)
+def test_a_stop_string_may_begin_and_end_within_a_character_s_tokens(before, string, after, data):
+    """A token for each byte, and tokens that hold the end of one character and half of the next."""
+    tokens = [*before, *(BYTES.index(bytes([each])) for each in string.encode()), *after]
+    stops = StopStrings([string], decode_bytes)
+    whole = [n for n in range(1, len(tokens) + 1) if string in decode_bytes(tokens[:n])]
+    seen, found = 0, None
+    while seen < len(tokens) and found is None:
+        new = data.draw(st.integers(1, min(5, len(tokens) - seen)))
+        seen += new
+        found = stops.end(tokens[:seen], new)
+    assert found == (whole[0] if whole else None)
+
+
 def test_the_text_ends_before_the_first():
     assert StopStrings(["ba", "é"], decode).cut("aabéba") == "aab"
     assert StopStrings(["zz"], decode).cut("aab") == "aab"

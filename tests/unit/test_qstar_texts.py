@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from direct import ask, sampler
+from safetensors.torch import load_file, save_file
 
 from winnow.errors import UserError
 from winnow.records import completion_seed
@@ -80,8 +83,65 @@ def test_what_a_call_asks_for_holds_for_that_call(source):
         source.generate(["ab"], top_p=0.0)
 
 
-def test_prompts_without_room_are_told_and_the_rest_goes_on(source):
+@pytest.mark.parametrize(
+    ("prompts", "where", "told"),
+    [
+        ("ab", "prompts", "one string"),
+        (["ab", ""], "prompts[1]", "an empty prompt"),
+        (["ab", " \n"], "prompts[1]", "an empty prompt"),
+        ([[]], "prompts[0]", "an empty conversation"),
+        (["ab", None], "prompts[1]", "NoneType"),
+        ([["ab"]], "prompts[0]", "list"),
+        ([[{"content": "ab"}]], "prompts[0]", "without 'role'"),
+        ([[{"role": "user", "content": None}]], "prompts[0]", "without 'content'"),
+    ],
+)
+def test_what_is_no_prompt_is_named(source, prompts, where, told):
+    for arguments in ({"prompts": prompts}, {"prompts": ["c"] * len(prompts), "theta_prompts": prompts}):
+        with pytest.raises(UserError) as error:
+            source.generate(**arguments)
+        assert error.value.where == where if "theta_prompts" not in arguments else f"theta_{where}"
+        assert told in error.value.found
+
+
+def test_a_turn_that_calls_a_tool_is_left_to_the_template(source):
+    talk = [{"role": "assistant", "content": None, "tool_calls": []}, {"role": "user", "content": "ab"}]
+    with pytest.raises(UserError, match="the chat template"):
+        source.generate([talk])
+    assert source.generate([[{"role": "system", "content": ""}, talk[1]]]).texts
+
+
+@pytest.mark.parametrize("name", ["n", "batch_size"])
+def test_counts_are_at_least_one(source, student, teacher, name):
+    with pytest.raises(UserError, match=f"{name}: 0"):
+        source.generate(["ab"], **{name: 0})
+    with pytest.raises(UserError, match="draft_tokens: 0"):
+        sampler(student, teacher, "kl_symmetry", draft_tokens=0)
+
+
+def test_a_text_that_no_tokenizer_reads_is_named(source):
+    with pytest.raises(UserError, match="tokenizer") as error:
+        source.generate(["ab", "a\udce9"])
+    assert error.value.where == "prompt 1"
+
+
+def test_why_a_completion_failed_is_told(source, student, teacher, tmp_path, caplog):
+    shutil.copytree(teacher, tmp_path / "broken")
+    weights = load_file(tmp_path / "broken" / "model.safetensors")
+    weights["lm_head.weight"] = weights["lm_head.weight"] * torch.nan
+    save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
+    found = sampler(student, tmp_path / "broken", "kl_symmetry").generate(["ab"], n=2)
+    assert found.finish_reasons == ["failed"] * 2
+    assert found.details == [f"{tmp_path / 'broken'} gave NaN logits for token 1"] * 2
+    assert f" failed: {found.details[0]}" in caplog.text
+    assert "2 completions failed" in caplog.text
+    assert source.generate(["ab"]).details == [None]
+
+
+def test_prompts_without_room_are_told_and_the_rest_goes_on(source, caplog):
     found = source.generate(["a" * 80, "ab"], n=2)
+    assert "prompt 0: the student's prompt has 82 tokens" in caplog.text
+    assert [detail is None for detail in found.details] == [False, False, True, True]
     assert found.finish_reasons[:2] == ["prompt_too_long"] * 2
     assert found.texts[:2] == ["", ""]
     assert all(reason in ("stop", "length") for reason in found.finish_reasons[2:])

@@ -67,6 +67,7 @@ class Models:
             self.theta.width,
             self.t.width,
             f"{self.theta.name} and {self.t.name}",
+            extras=True,
         )
 
 
@@ -95,7 +96,7 @@ def build_engine(
             "leave it out, or add the token to eos_token_id in the model's generation_config.json",
         )
     return Engine(
-        _proposer(models, width, slots, controller.deepest),
+        _proposer(models, width, slots, controller.deepest, parameters),
         controller,
         alpha,
         parameters,
@@ -106,7 +107,9 @@ def build_engine(
     )
 
 
-def _proposer(models: Models, width: int, slots: Slots, deepest: int) -> Proposer:
+def _proposer(
+    models: Models, width: int, slots: Slots, deepest: int, parameters: SamplingParameters
+) -> Proposer:
     count = min(slots.count, len(slots))
     capacities = [longest + deepest for longest in slots.longest]
     together = models.one_set_of_weights and models.loaded[0].crops
@@ -114,7 +117,11 @@ def _proposer(models: Models, width: int, slots: Slots, deepest: int) -> Propose
         # One cache holds both prompts, and has room for the longer one in each slot.
         capacities = [max(capacities)] * 2
     pairs = list(zip(models.loaded, capacities, strict=True))
-    memory.check([_need(loaded, count, capacity) for loaded, capacity in pairs])
+    head = parameters.temperature == 0 or bool(parameters.top_k) or parameters.top_p < 1.0
+    memory.check(
+        [need for loaded, capacity in pairs for need in _needs(loaded, count, capacity)],
+        *(memory.bytes_of_a_round(count, drafts, width, head) for drafts in (1, deepest)),
+    )
     if together:
         return TwoPrompts(_decoder(models.loaded[0], width, 2 * count, capacities[0]))
     decoders = [_decoder(loaded, width, count, capacity) for loaded, capacity in pairs]
@@ -130,10 +137,13 @@ def _graphs(models: Models, count: int) -> Graphs | None:
     return Graphs(count, on_cuda(device)) if device.type == "cuda" else None
 
 
-def _need(loaded: LoadedModel, count: int, capacity: int) -> memory.Need:
+def _needs(loaded: LoadedModel, count: int, capacity: int) -> list[memory.Need]:
     # Without slots of its own, a cache grows with what it holds.
     a_token = memory.bytes_a_token(loaded.text_config, loaded.model.dtype) if loaded.crops else None
-    return memory.Need(loaded.name, count, capacity, a_token, loaded.device)
+    return [
+        memory.Need(loaded.name, count, capacity, None if a_token is None else int(a_token * share), device)
+        for device, share in loaded.shares.items()
+    ]
 
 
 def _decoder(loaded: LoadedModel, width: int, count: int, capacity: int) -> Decodes:

@@ -15,6 +15,8 @@ from winnow.errors import UserError
 log = logging.getLogger("generate")
 
 GIB = 2**30
+TABLES, TABLES_OF_A_HEAD = 9, 13
+"""float32 numbers for each token of the vocabulary and place of a round, at the peak (measured)."""
 GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -33,6 +35,18 @@ def bytes_a_token(config: Any, dtype: torch.dtype) -> int | None:
         return None
     dimension = getattr(config, "head_dim", None) or hidden // config.num_attention_heads
     return int(2 * layers * heads * dimension * dtype.itemsize)
+
+
+def bytes_of_a_round(slots: int, drafts: int, width: int, head: bool) -> int:
+    """What distributions over the vocabulary take while a round is settled, at most.
+
+    Args:
+        slots: sequences that are decoded together.
+        drafts: tokens that are drafted in the round.
+        width: columns of the logits.
+        head: whether they are sorted, for top-k, top-p or temperature 0.
+    """
+    return (TABLES_OF_A_HEAD if head else TABLES) * 4 * slots * drafts * width
 
 
 @dataclass(frozen=True)
@@ -59,8 +73,12 @@ class Need:
         return self.slots * self.capacity * (self.a_token or 0)
 
 
-def check(needs: list[Need]) -> None:
+def check(needs: list[Need], shortest: int = 0, deepest: int = 0) -> None:
     """Say how much the slots take, and refuse what cannot fit.
+
+    Args:
+        needs: of each model; rounds are settled where the first one lies.
+        shortest, deepest: bytes that a round takes beside the caches, of one draft and of the most.
 
     Raises:
         UserError: it is more than a device has free.
@@ -72,20 +90,24 @@ def check(needs: list[Need]) -> None:
         here = [need for need in needs if need.device == device and need.a_token is not None]
         if not here:
             continue
-        total, free = sum(need.bytes for need in here), available(device)
+        settles = device == needs[0].device
+        caches, free = sum(need.bytes for need in here), available(device)
+        total = caches + settles * shortest
         slots, capacity = here[0].slots, max(need.capacity for need in here)
         log.info(
-            "%d slots of up to %s tokens take at most %.2f GiB of %s",
+            "%d slots of up to %s tokens take at most %.2f GiB of %s%s",
             slots,
             f"{capacity:,}",
-            total / GIB,
+            caches / GIB,
             device,
+            f", a round up to {deepest / GIB:.2f} GiB more" if settles and deepest else "",
         )
         if free is not None and total > free:
             fitting = free * slots // total
             raise UserError(
                 " and ".join(need.where for need in here),
-                f"the cache of {slots} slots of {capacity:,} tokens would take {total / GIB:.1f} GiB",
+                f"{slots} slots of {capacity:,} tokens would take {total / GIB:.1f} GiB, "
+                f"{caches / GIB:.1f} of them for the cache",
                 f"no more than the {free / GIB:.1f} GiB that {device} has free",
                 f"set batch_size to {fitting} or less, or lower max_new_tokens"
                 if fitting

@@ -33,6 +33,8 @@ from winnow.records import Message
 
 log = logging.getLogger(__name__)
 
+SHARDED = "sharded"
+"""In a device's place: over all GPUs that the process sees, as transformers lays it out (device_map)."""
 DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
@@ -53,6 +55,7 @@ class LoadedModel:
         eos_ids: ids that end a completion.
         context: the longest sequence, prompt and completion together, in tokens.
         vision: how it is shown images; None for models of text.
+        alone: whether its rows are decoded one by one because it was seen to need that (see `probe`).
     """
 
     name: str
@@ -62,11 +65,27 @@ class LoadedModel:
     eos_ids: frozenset[int]
     context: int
     vision: Vision | None = None
+    alone: bool = False
 
     @property
     def device(self) -> torch.device:
         """Where its input goes."""
         return self.model.get_input_embeddings().weight.device  # type: ignore[no-any-return]
+
+    @property
+    def shares(self) -> dict[torch.device, float]:
+        """Where its layers lie, and which share of them; one device, unless it is sharded."""
+        places = getattr(self.model, "hf_device_map", None) or {}
+        # Layers whose weights wait in memory or on a disk are run, and have their cache, beside the first.
+        layers = [
+            self.device if place in ("cpu", "disk") else torch.device(place)
+            for name, device in places.items()
+            if name.rpartition(".")[2].isdigit()
+            for place in [f"cuda:{device}" if isinstance(device, int) else device]
+        ]
+        if not layers:
+            return {self.device: 1.0}
+        return {each: layers.count(each) / len(layers) for each in dict.fromkeys(layers)}
 
     @property
     def text_config(self) -> Any:
@@ -77,7 +96,10 @@ class LoadedModel:
     def crops(self) -> bool:
         """Whether drafted tokens can be taken back: its past is keys and values, and nothing recurrent."""
         kinds = set(getattr(self.text_config, "layer_types", None) or ())
-        return not self.model._is_stateful and kinds <= CROPPABLE and not self._scales_by_the_longest
+        # GPT-Neo's local layers count their window from the end of the cache, whatever the mask says.
+        local = "local" in (getattr(self.text_config, "attention_layers", None) or ())
+        recurrent = self.model._is_stateful or not kinds <= CROPPABLE
+        return not (self.alone or recurrent or local or self._scales_by_the_longest)
 
     @property
     def _scales_by_the_longest(self) -> bool:
@@ -124,14 +146,14 @@ class LoadedModel:
             rendered = self.tokenizer.apply_chat_template(
                 list(messages), add_generation_prompt=True, tokenize=False
             )
-        except TemplateError as error:
+            return list(self.tokenizer.encode(rendered, add_special_tokens=False))
+        except (TemplateError, TypeError, ValueError) as error:
             raise UserError(
                 where,
-                f"the chat template of {self.name} refuses it ({error})",
+                f"the chat template, or the tokenizer, of {self.name} refuses it ({error})",
                 "messages that the template knows how to render",
                 "correct the roles; many templates know no system message: put it into the user's",
             ) from error
-        return list(self.tokenizer.encode(rendered, add_special_tokens=False))
 
     def _check_images(self, where: str) -> None:
         both_ways = "token_type_ids" in inspect.signature(self.model.forward).parameters
@@ -160,6 +182,7 @@ def load(
     """Load from a directory, a manifest file or a hub name; safetensors only.
 
     A LoRA adapter is merged into the weights of the model that it adapts: it decodes as fast as these.
+    The device `sharded` lays a model over all GPUs that the process sees.
 
     Raises:
         UserError: not a complete model, no chat template, or an unknown dtype.
@@ -187,17 +210,20 @@ def load(
             "add chat_template.jinja to the model directory",
         )
     with _explained(directory):
-        loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
+        loaded: Any = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
             whole,
             dtype=DTYPES[dtype],
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            device_map="auto" if device == SHARDED else None,
         )
     if base:
         loaded = _merged(loaded, directory)
     choose_attention(loaded)
-    loaded.eval().requires_grad_(False).to(device)
-    pack(loaded)
+    loaded.eval().requires_grad_(False)
+    if device != SHARDED:
+        loaded.to(device)
+        pack(loaded)
     text = loaded.config.get_text_config()
     return LoadedModel(
         name=str(directory),
@@ -236,8 +262,11 @@ def _merged(model: Any, adapter: Path) -> Any:
 def choose_attention(model: Any) -> None:
     """Let a model attend over slots without copying grouped heads, where plain attention is all it needs.
 
-    A model that caps its attention scores gets transformers' own eager attention, the one that does so.
+    A model that caps its attention scores gets transformers' own eager attention, the one that does so;
+    experts in float64 are run one by one, for torch's grouped product does not know that type.
     """
+    if model.dtype == torch.float64 and model._can_set_experts_implementation():
+        model.set_experts_implementation("eager")
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
         model.set_attn_implementation("eager")
     elif model.config._attn_implementation == "sdpa" and model._supports_attention_backend:

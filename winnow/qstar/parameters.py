@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from winnow.errors import UserError
+
+COLDEST = 1e-6
+"""Logits over a lower temperature would leave float32, and a softmax of infinities is NaN."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,18 @@ class SamplingParameters:
 
     def __post_init__(self) -> None:
         for name, holds, expected in (
-            ("temperature", self.temperature >= 0, "at least 0"),
-            ("top_k", self.top_k >= 0, "at least 0 (0 keeps all)"),
+            (
+                "temperature",
+                self.temperature == 0 or COLDEST <= self.temperature < math.inf,
+                f"at least 0: 0 itself, or a number from {COLDEST:g} on",
+            ),
+            ("top_k", _whole(self.top_k) and self.top_k >= 0, "a whole number, at least 0 (0 keeps all)"),
             ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
-            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            (
+                "max_new_tokens",
+                _whole(self.max_new_tokens) and self.max_new_tokens >= 1,
+                "a whole number, at least 1",
+            ),
             ("stop", all(self.stop), "strings that are not empty"),
         ):
             if not holds:
@@ -43,3 +55,7 @@ class SamplingParameters:
     def whole(self) -> bool:
         """Whether a token is drawn from all of q*, no head cut from it."""
         return self.temperature > 0 and not self.top_k and self.top_p >= 1.0
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

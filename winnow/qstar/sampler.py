@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from winnow.arms import Alpha
 from winnow.errors import UserError
@@ -18,8 +15,10 @@ from winnow.qstar import memory
 from winnow.qstar.assembly import Models, build_engine
 from winnow.qstar.engine import Drawn
 from winnow.qstar.graphs import Misrecorded
-from winnow.qstar.models import LoadedModel, load
+from winnow.qstar.models import SHARDED, LoadedModel, load
 from winnow.qstar.parameters import SamplingParameters
+from winnow.qstar.placement import one_place, usable
+from winnow.qstar.probe import probed
 from winnow.qstar.scheduler import Row, Slots
 from winnow.qstar.stops import StopStrings
 from winnow.qstar.texts import Generated, Text, collect, prompts_of, seeds_of
@@ -43,6 +42,7 @@ class OptimalSampler:
         fixed_alpha: the weight of `fixed`.
         parameters: temperature, top-k, top-p, length.
         dtype, device, trust_remote_code: how the models are loaded.
+            The device `sharded` is all GPUs that the process sees, as transformers lays a model out.
         device_t: where the teacher lies; None is beside the student.
         draft_tokens: tokens that the student drafts in each round; None leaves it to the controller.
             The texts do not depend on it.
@@ -72,14 +72,16 @@ class OptimalSampler:
         self.t: LoadedModel | None = None
         self._draft_tokens = draft_tokens
         self._image_root = Path(image_root)
-        device = _usable(device, "--device")
-        same = model_t is None or str(model_t) == str(model_theta)
+        if draft_tokens is not None:
+            _check_counts(draft_tokens=draft_tokens)
+        device = usable(device, "--device")
+        same = model_t is None or one_place(model_theta, model_t)
         if self.alpha.method != "teacher":
-            self.theta = load(model_theta, dtype, device, trust_remote_code)
+            self.theta = _loaded(model_theta, dtype, device, trust_remote_code)
         if self.alpha.method != "policy":
-            other = _usable(device_t, "--device_t") if device_t else device
+            other = usable(device_t, "--device_t") if device_t else device
             shared = self.theta if same and other == device else None
-            self.t = shared or load(model_t or model_theta, dtype, other, trust_remote_code)
+            self.t = shared or _loaded(model_t or model_theta, dtype, other, trust_remote_code)
         self._models = Models(self.theta, self.t)
         self._width = self._models.width()
 
@@ -173,16 +175,21 @@ class OptimalSampler:
         }
         told: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
         parameters = replace(self.parameters, **told)
+        _check_counts(n=n, batch_size=batch_size)
         rows: list[Row] = []
         ids: list[str] = []
+        too_long: dict[str, str] = {}
         for prompt in prompts_of(prompts, theta_prompts, teacher_system_prompt, theta_system_prompt):
             samples = seeds_of(prompt, n, seed)
             ids += [key for key, _ in samples]
-            with suppress(PromptTooLong):
+            try:
                 rows += self.rows(prompt, samples, parameters)
+            except PromptTooLong as reason:
+                log.warning("prompt %s: %s", prompt.id, reason)
+                too_long |= {key: str(reason) for key, _ in samples}
         drawn = {each.row.id: each for each in self.draw(rows, batch_size, parameters)}
         texts = {key: self.text(each) for key, each in drawn.items()}
-        return collect(ids, drawn, texts, return_diagnostics)
+        return collect(ids, drawn, texts, too_long, return_diagnostics)
 
     def draw(
         self, rows: Iterable[Row], batch_size: int, parameters: SamplingParameters | None = None
@@ -192,10 +199,13 @@ class OptimalSampler:
         `parameters` stand in for the sampler's own.
 
         Raises:
-            UserError: the memory does not suffice for so many.
+            UserError: the memory does not suffice for so many, or not even for one.
         """
-        slots, graphs = Slots(rows, batch_size), True
+        _check_counts(batch_size=batch_size)
+        slots, failed, graphs = Slots(rows, batch_size), 0, True
         while slots:
+            # What is taken, which may be less than there are.
+            count = min(slots.count, len(slots))
             engine = build_engine(
                 self._models,
                 self._width,
@@ -207,21 +217,38 @@ class OptimalSampler:
             )
             again = 0
             try:
-                yield from engine.run(slots)
+                for drawn in engine.run(slots):
+                    if drawn.detail is not None:
+                        failed += 1
+                        if failed == 1:
+                            log.warning("%s failed: %s", drawn.row.id, drawn.detail)
+                    yield drawn
             except Misrecorded as error:
                 again, graphs = slots.count, False
                 log.warning("%s: rows in progress begin again, without CUDA graphs", error)
             except (RuntimeError, MemoryError) as error:
-                if slots.count == 1 or not memory.ran_out(error):
+                if not memory.ran_out(error):
                     raise
-                again = slots.count // 2
-                log.warning("out of memory with %d slots: going on with %d", slots.count, again)
+                if count == 1:
+                    raise self._too_tight(error) from error
+                again = count // 2
+                log.warning("out of memory with %d slots: going on with %d", count, again)
             log.info("%s", engine.controller)
             # Not in the except: there the error's traceback still holds the caches.
             del engine
             if again:
                 slots.restart(again)
                 memory.release()
+        if failed > 1:
+            log.warning("%d completions failed: see their details", failed)
+
+    def _too_tight(self, error: BaseException) -> UserError:
+        return UserError(
+            " and ".join(each.name for each in self._models.loaded),
+            f"out of memory with a single completion ({str(error).strip().splitlines()[0][:150]})",
+            "room for the weights, and for the cache and the logits of one completion",
+            "lower max_new_tokens, leave out the longest prompts, or set dtype to bfloat16",
+        )
 
     def text(self, drawn: Drawn) -> str:
         """The text of a completion."""
@@ -229,23 +256,21 @@ class OptimalSampler:
         return StopStrings(self.parameters.stop, str).cut(text)
 
 
-def _usable(device: str, flag: str) -> str:
-    """A device's name, `auto` resolved and a GPU numbered.
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise UserError(name, str(count), "at least 1", "correct the value")
 
-    Raises:
-        UserError: a GPU that torch cannot use.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not device.startswith("cuda"):
-        return device
-    index = int(device.partition(":")[2] or 0)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if index >= count:
+
+def _loaded(model: str | Path, dtype: str, device: str, trust_remote_code: bool) -> LoadedModel:
+    try:
+        return probed(load(model, dtype, device, trust_remote_code))
+    except (RuntimeError, MemoryError) as error:
+        if not memory.ran_out(error):
+            raise
         raise UserError(
-            flag,
-            device,
-            f"one of the {count} GPUs that this process sees" if count else "a GPU that torch can use",
-            "choose another, or ask for more" if count else "make setup ENV=cuda, or choose the device cpu",
-        )
-    return f"cuda:{index}"
+            model,
+            f"its weights do not fit {device} in {dtype}",
+            "room for all the weights at once",
+            f"set dtype to bfloat16, take a larger device, or the device {SHARDED}, over several GPUs",
+        ) from error

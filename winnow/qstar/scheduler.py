@@ -81,7 +81,7 @@ class Slots:
 
     Args:
         rows: what is to be drawn.
-        count: slots.
+        count: slots, at most; no more than there are rows.
     """
 
     def __init__(self, rows: Iterable[Row], count: int) -> None:
@@ -97,7 +97,7 @@ class Slots:
                 ),
             )
         )
-        self.count = count
+        self.count = min(count, len(self._queue))
         self.active: list[Sequence] = []
 
     @property

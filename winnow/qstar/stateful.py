@@ -39,18 +39,17 @@ class StatefulDecoder:
         named = "cache_params" in inspect.signature(loaded.model.forward).parameters
         self._cache_name = "cache_params" if named else "past_key_values"
         self._caches: list[Any] = [None] * slots
+        # The samples of a prompt follow each other, many of them after others have left their slots.
+        self._latest: tuple[Prompt, Any] | None = None
 
     @torch.inference_mode()
     def admit(self, entries: Sequence[tuple[int, Prompt]], images: Mapping[int, Any] | None = None) -> None:
-        """Put sequences into slots: (slot, prompt); without images."""
-        read: dict[Prompt, Any] = {}
+        """Put sequences into slots: (slot, prompt); without images. The last prompt is not read again."""
         for slot, prompt in entries:
             self.lengths[slot] = len(prompt) - 1
-            if prompt not in read:
-                read[prompt] = DynamicCache(config=self._model.config)
-                if len(prompt) > 1:
-                    self._pass(read[prompt], prompt[:-1])
-            self._caches[slot] = copy.deepcopy(read[prompt])
+            if self._latest is None or self._latest[0] != prompt:
+                self._latest = prompt, self._read(prompt)
+            self._caches[slot] = copy.deepcopy(self._latest[1])
 
     def place(
         self, rows: int, new: int, going: int | None = None, rounded: Callable[[int], int] | None = None
@@ -80,7 +79,14 @@ class StatefulDecoder:
     def wipe(self, slot: int, whole: bool) -> None:
         """Forget what a slot holds, if `whole`; nothing lies beyond its sequence."""
         if whole:
-            self._caches[slot] = None
+            self._caches[slot] = self._latest = None
+
+    def _read(self, prompt: Prompt) -> Any:
+        """The state after all of a prompt but its last token."""
+        cache = DynamicCache(config=self._model.config)
+        if len(prompt) > 1:
+            self._pass(cache, prompt[:-1])
+        return cache
 
     def _pass(self, cache: Any, tokens: Sequence[int]) -> Tensor:
         ids = torch.tensor([list(tokens)], device=self.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Generated:
             None where one model runs.
         ess_ratios: ess_θ / ess_t of each token, likewise.
         diagnostics: every metric by its name, likewise; empty unless asked for.
+        details: why a completion failed, or has none; None where there is nothing to say.
     """
 
     texts: list[str]
@@ -37,6 +39,7 @@ class Generated:
     alpha_values: Tensor | None
     ess_ratios: Tensor | None
     diagnostics: dict[str, Tensor]
+    details: list[str | None]
 
 
 def prompts_of(
@@ -48,8 +51,11 @@ def prompts_of(
     """What each model sees; without `theta_prompts`, both see the same.
 
     Raises:
-        UserError: the two lists are of unequal lengths.
+        UserError: the two lists are of unequal lengths, or one holds what is no prompt.
     """
+    _check("prompts", prompts)
+    if theta_prompts is not None:
+        _check("theta_prompts", theta_prompts)
     if theta_prompts is not None and len(theta_prompts) != len(prompts):
         raise UserError(
             "theta_prompts",
@@ -68,6 +74,32 @@ def prompts_of(
     ]
 
 
+def _check(name: str, prompts: Sequence[Text]) -> None:
+    if isinstance(prompts, str):
+        raise UserError(name, "one string", "a list of prompts", f"put it into a list: {name}=[...]")
+    for index, prompt in enumerate(prompts):
+        found = _fault(prompt)
+        if found is not None:
+            raise UserError(
+                f"{name}[{index}]",
+                found,
+                "a text that is not empty, or a list of messages with role and content",
+                "correct it, or leave it out",
+            )
+
+
+def _fault(prompt: Any) -> str | None:
+    """What is wrong with a prompt, which may be anything."""
+    if isinstance(prompt, str):
+        return None if prompt.strip() else "an empty prompt"
+    if not isinstance(prompt, Sequence) or not all(isinstance(turn, dict) for turn in prompt):
+        return f"{type(prompt).__name__}: {str(prompt)[:40]!r}"
+    # A turn that calls a tool need not say anything.
+    wanted = [("role", "content") if "tool_calls" not in turn else ("role",) for turn in prompt]
+    lacks = [key for turn, keys in zip(prompt, wanted, strict=True) for key in keys if turn.get(key) is None]
+    return "an empty conversation" if not prompt else f"a message without {lacks[0]!r}" if lacks else None
+
+
 def _conversation(text: Text, system: str | None) -> list[Message]:
     turns: list[Message] = [{"role": "user", "content": text}] if isinstance(text, str) else list(text)
     return turns if system is None else [{"role": "system", "content": system}, *turns]
@@ -79,9 +111,13 @@ def seeds_of(prompt: Prompt, count: int, seed: int) -> list[tuple[str, int]]:
 
 
 def collect(
-    ids: Sequence[str], drawn: dict[str, Drawn], texts: dict[str, str], all_metrics: bool
+    ids: Sequence[str],
+    drawn: dict[str, Drawn],
+    texts: dict[str, str],
+    too_long: dict[str, str],
+    all_metrics: bool,
 ) -> Generated:
-    """Put completions in order; those that are not in `drawn` had prompts without room."""
+    """Put completions in order; those of prompts without room have their reason in `too_long`."""
     found = [drawn.get(key) for key in ids]
     tables = [None if each is None else each.metrics for each in found]
     columns = _padded(tables) if any(table is not None for table in tables) else {}
@@ -92,6 +128,9 @@ def collect(
         alpha_values=columns.get("alpha"),
         ess_ratios=columns.get("ess_ratio"),
         diagnostics=columns if all_metrics else {},
+        details=[
+            too_long.get(key) if each is None else each.detail for key, each in zip(ids, found, strict=True)
+        ],
     )
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from winnow.errors import UserError
 
+log = logging.getLogger("generate")
+
+MOST_EXTRAS = 0.01
+"""Of a map's ids, those that it may have beyond the other's."""
+
 
 def common_width(
-    theta: Mapping[str, int], t: Mapping[str, int], width_theta: int, width_t: int, where: str
+    theta: Mapping[str, int],
+    t: Mapping[str, int],
+    width_theta: int,
+    width_t: int,
+    where: str,
+    extras: bool = False,
 ) -> int:
     """The number of leading logits that mean the same in both models.
 
@@ -21,6 +32,8 @@ def common_width(
         width_theta: columns of the student's logits.
         width_t: columns of the teacher's logits.
         where: the two models' names, for the message.
+        extras: cut away as well the last ids of a map, where the other ends before them: tokens that were
+            added to one model (of a later version, or one that calls tools).
 
     Raises:
         UserError: the maps disagree; the first differing ids are named.
@@ -30,6 +43,17 @@ def common_width(
     differing = sorted(
         index for index in by_id_theta.keys() | by_id_t.keys() if by_id_theta.get(index) != by_id_t.get(index)
     )
+    end = min(max(each, default=-1) for each in (by_id_theta, by_id_t)) + 1
+    if differing and extras and differing[0] >= end and len(differing) <= MOST_EXTRAS * end:
+        first = differing[0]
+        whose, token = (
+            ("student", by_id_theta[first]) if first in by_id_theta else ("teacher", by_id_t[first])
+        )
+        log.warning(
+            "%s: only the %s has the last %d ids, from %d (%r) on: they are not drawn",
+            where, whose, len(differing), first, token,
+        )  # fmt: skip
+        differing = []
     if differing:
         shown = "; ".join(
             f"id {index} is {by_id_theta.get(index)!r} for the student, "
@@ -42,7 +66,7 @@ def common_width(
             "student and teacher with one token → id map, for q* mixes their next-token distributions",
             "use a teacher of the same family, or alpha=policy or alpha=teacher, which run one model",
         )
-    return min(width_theta, width_t, max(by_id_theta, default=0) + 1)
+    return min(width_theta, width_t, end)
 
 
 def token_map(tokenizer: Any) -> dict[str, int]:
