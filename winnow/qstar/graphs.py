@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from winnow.qstar.transfer import copy_into
+
 log = logging.getLogger("generate")
 
 Tensors = tuple[Tensor, ...]
@@ -58,6 +60,15 @@ class Graphs:
         self.settled = False
         self._record: Record | None = record
         self._shapes: dict[Hashable, _Shape] = {}
+        self._inputs: Tensor | None = None
+
+    def stage(self, values: list[tuple[int, ...]], rows: int, device: torch.device) -> Tensor:
+        """Numbers of each row where recordings look for them, filled up with zeros, [rows, columns] int64."""
+        columns = len(values[0])
+        if self._inputs is None:
+            self._inputs = torch.zeros(self.slots, columns, dtype=torch.int64, device=device)
+        copy_into(self._inputs[:rows], values + [(0,) * columns] * (rows - len(values)))
+        return self._inputs[:rows]
 
     def rows(self, count: int) -> int:
         """So many rows, or a few more: 1, 2, 3, 4, 6, 8, 12, 16, 24 and so on, or all slots."""

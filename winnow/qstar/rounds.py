@@ -15,7 +15,7 @@ from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import Proposal, Proposer
 from winnow.qstar.randomness import Role, uniforms
 from winnow.qstar.scheduler import Sequence
-from winnow.qstar.transfer import copy_into, to_device
+from winnow.qstar.transfer import to_device
 from winnow.qstar.verification import Verdict, Verify
 
 
@@ -53,7 +53,6 @@ class Rounds:
     ) -> None:
         self._proposer, self._parameters = proposer, parameters
         self._verify, self._graphs = verify, graphs
-        self._inputs: Tensor | None = None
 
     @property
     def settled(self) -> bool:
@@ -83,14 +82,8 @@ class Rounds:
 
     def _stage(self, values: list[tuple[int, ...]], rows: int) -> Tensor:
         """Last tokens, seed and position of each row, [rows, models + 2], on the device."""
-        columns = len(values[0])
-        if self._graphs is None:
-            return to_device(values, self._proposer.device)
-        if self._inputs is None:
-            device, slots = self._proposer.device, self._graphs.slots
-            self._inputs = torch.zeros(slots, columns, dtype=torch.int64, device=device)
-        copy_into(self._inputs[:rows], values + [(0,) * columns] * (rows - len(values)))
-        return self._inputs[:rows]
+        device = self._proposer.device
+        return self._graphs.stage(values, rows, device) if self._graphs else to_device(values, device)
 
     def _propose(self, inputs: Tensor, depth: int) -> Proposal:
         last, seeds, positions = inputs[:, :-2], inputs[:, -2], inputs[:, -1]
