@@ -22,6 +22,7 @@ from winnow.qstar.chunks import leave_threads
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.mixture import mix
 from winnow.qstar.models import load
+from winnow.qstar.probe import probed
 from winnow.qstar.vocabulary import common_width, token_map
 from winnow.serving.token_metrics import Writer
 
@@ -76,7 +77,14 @@ class QStarProcessor(LogitsProcessor):
         model = vllm_config.model_config
         self._alpha = Alpha.parse(settings["alpha"])
         trusted = bool(settings.get("trust_remote_code"))
-        student = load(settings["student"], settings["dtype"], str(device), trusted)
+        student = probed(load(settings["student"], settings["dtype"], str(device), trusted))
+        if not student.crops:
+            raise UserError(
+                student.name,
+                "its rows have to be decoded one by one",
+                "a student whose rows share a pass, for q* in vLLM",
+                "draw with --backend transformers",
+            )
         tokenizer = _tokenizer(model.tokenizer, trusted)
         width = common_width(
             token_map(student.tokenizer),
