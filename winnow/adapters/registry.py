@@ -81,8 +81,12 @@ def _check_known(name: str, given: Mapping[str, Any], known: list[str]) -> None:
         raise UserError(
             f"adapter {name!r}",
             f"option {option!r} is unknown{closest(option, known)}",
-            "one of " + (", ".join(known) or "none"),
-            "leave both out: an adapter of your own knows its fields" if looked_for else "correct the option",
+            "one of " + ", ".join(known) if known else "none: it takes no options",
+            "leave both out: an adapter of your own knows its fields"
+            if looked_for
+            else "correct the option"
+            if known
+            else "leave it out",
         )
 
 

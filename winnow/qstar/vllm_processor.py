@@ -17,6 +17,7 @@ from torch import Tensor
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
 from winnow.arms import Alpha
+from winnow.errors import UserError
 from winnow.qstar import diagnostics
 from winnow.qstar.chunks import leave_threads
 from winnow.qstar.decoder import Decoder
