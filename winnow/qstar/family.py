@@ -155,7 +155,7 @@ class Family:
         peaks = logits.amax(dim=1)
         shifted = self._sums(exp(logits.sub_(peaks[:, None]), out=logits))
         return [
-            _moments_of(*row) if fine else _moments_of(*other, shift=peak)
+            _moments_of(*row) if fine else _moments_of(other[0], other[1], other[2], peak)
             for fine, row, other, peak in zip(sound, rows, shifted, peaks.tolist(), strict=True)
         ]
 
