@@ -28,13 +28,12 @@ class Moments(NamedTuple):
     mean: float
     variance: float
 
-    @classmethod
-    def of(cls, sums: list[float], shift: float = 0.0) -> Moments:
-        """From Σ w, Σ w d and Σ w d² with w = exp(s + x d − shift)."""
-        total, first, second = sums
-        mean = first / total
-        # max gives back a NaN that comes first.
-        return cls(math.log(total) + shift, mean, max(second / total - mean * mean, 0.0))
+
+def _moments_of(total: float, first: float, second: float, shift: float = 0.0) -> Moments:
+    """From Σ w, Σ w d and Σ w d² with w = exp(s + x d − shift)."""
+    mean = first / total
+    variance = second / total - mean * mean
+    return Moments(math.log(total) + shift, mean, 0.0 if variance < 0.0 else variance)
 
 
 class Family:
@@ -147,15 +146,17 @@ class Family:
     def _moments(self, x: Tensor | float, weights: Tensor) -> list[Moments]:
         """See `moments`, for weights exp(s + x d)."""
         rows = self._sums(weights)
-        sound = torch.finfo(weights.dtype).tiny ** 0.5
-        if all(sound < total < 1.0 / sound for total, _, _ in rows):
-            return [Moments.of(row) for row in rows]
+        least = torch.finfo(weights.dtype).tiny ** 0.5
+        largest = 1.0 / least
+        sound = [least < total < largest for total, _, _ in rows]
+        if all(sound):
+            return [_moments_of(*row) for row in rows]
         logits = self.logits(torch.as_tensor(x).to(self.least).expand(len(self)))
         peaks = logits.amax(dim=1)
         shifted = self._sums(exp(logits.sub_(peaks[:, None]), out=logits))
         return [
-            Moments.of(row) if sound < row[0] < 1.0 / sound else Moments.of(other, peak)
-            for row, other, peak in zip(rows, shifted, peaks.tolist(), strict=True)
+            _moments_of(*row) if fine else _moments_of(other[0], other[1], other[2], peak)
+            for fine, row, other, peak in zip(sound, rows, shifted, peaks.tolist(), strict=True)
         ]
 
     def _sums(self, weights: Tensor) -> list[list[float]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from winnow.qstar.acceptance import at_tokens
 from winnow.qstar.diagnostics import Values
+from winnow.qstar.exponential import exp
 from winnow.qstar.graphs import Graphs, Tensors
 from winnow.qstar.mixture import draw, head, log_probabilities
 from winnow.qstar.parameters import SamplingParameters
@@ -90,7 +91,7 @@ class Rounds:
 
         def choose(logits: Tensor, place: int) -> tuple[Tensor, Tensor]:
             log_p = head(log_probabilities(logits, self._parameters.temperature), self._parameters)
-            return draw(log_p.exp(), uniforms(seeds, positions + place, Role.DRAFT)), log_p
+            return draw(exp(log_p), uniforms(seeds, positions + place, Role.DRAFT)), log_p
 
         return self._proposer.propose(last, depth, choose)
 
