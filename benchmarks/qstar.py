@@ -7,8 +7,8 @@
 
 Models of random weights at real shapes; the teacher runs, but its logits are the student's plus noise
 that is keyed by the token before, so that β is what is asked for. Lengths are geometric, eight completions
-share a prompt. Both sides draw the same rows to the same lengths, in turn; the best of several repeats counts
-for each, because what else runs on the machine only ever slows a side down.
+share a prompt. Both sides draw the same rows to the same lengths, in turn; the median of each side's repeats
+counts.
 
 "predicted" is what holds for the depth K that was chosen most, if reading the weights were all
 that takes time: E(K) / (1 + K·c), with the β that came out and c, the student's time over the teacher's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,15 +96,15 @@ def seconds_a_pass(decoder: Decoder, slots: int, new: int) -> float:
 
 
 def in_turn(work: Work, sides: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """The best of each side's speeds, the sides taking turns."""
-    speeds = dict.fromkeys(sides, 0.0)
+    """The median of each side's speeds, the sides taking turns."""
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
     start = time.perf_counter()
     for turn in range(work.repeats):
         if turn and time.perf_counter() - start > work.seconds:
             break
         for name, side in sides.items():
-            speeds[name] = max(speeds[name], side())
-    return speeds
+            speeds[name].append(side())
+    return {name: statistics.median(found) for name, found in speeds.items()}
 
 
 @dataclass(frozen=True)

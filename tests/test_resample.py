@@ -97,6 +97,7 @@ def check(folder: Path, alpha: float) -> list[dict]:
     return told
 
 
+@pytest.mark.slow
 def test_candidates_are_judged_by_both_models_once_through_a_kill(tmp_path: Path) -> None:
     arguments = candidates(tmp_path, "--save_logprobs")
     assert all(row["logprobs"] == [-0.5] * 3 for row in rows(tmp_path / "candidates.jsonl"))
@@ -129,6 +130,7 @@ def test_candidates_are_judged_by_both_models_once_through_a_kill(tmp_path: Path
     assert [row for row in rows(output) if row["sample"] < N] == before
 
 
+@pytest.mark.slow
 def test_without_saved_log_probabilities_the_model_has_drawn_them(tmp_path: Path) -> None:
     arguments = [*candidates(tmp_path), "--output", str(tmp_path / "out.jsonl")]
     assert "another distribution" not in done(program("resample", *arguments))
