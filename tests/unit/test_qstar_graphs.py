@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -216,3 +217,45 @@ def test_the_trace_refuses_what_waits(waiting):
     values = torch.arange(4.0)
     with pytest.raises((AssertionError, RuntimeError)):
         traced(lambda: (torch.zeros(1), waiting(values + 1)))
+
+
+def test_each_gpu_has_a_stream_to_record_on_which_is_left_when_that_fails(monkeypatch):
+    graphs._aside.cache_clear()
+    current, recorded = ["the usual one"], []
+
+    @contextmanager
+    def stream(chosen):
+        before, current[0] = current[0], chosen
+        try:
+            yield
+        finally:
+            current[0] = before
+
+    @contextmanager
+    def graph(recording, pool, stream, capture_error_mode):
+        """As torch's own: where the recording fails, its stream is not left."""
+        before, current[0] = current[0], stream
+        recorded.append(stream)
+        yield
+        current[0] = before
+
+    for name, stands_in in {
+        "graph_pool_handle": object,
+        "Stream": lambda device: f"beside {device}",
+        "CUDAGraph": object,
+        "device": lambda device: nullcontext(),
+        "stream": stream,
+        "graph": graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stands_in)
+
+    def refused():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    for index in (0, 1):
+        graphs.on_cuda(torch.device("cuda", index))(lambda: (torch.zeros(1),))
+    assert recorded == ["beside cuda:0", "beside cuda:1"]
+    with pytest.raises(RuntimeError, match="capturing"):
+        graphs.on_cuda(torch.device("cuda", 0))(refused)
+    assert current == ["the usual one"]
+    graphs._aside.cache_clear()
