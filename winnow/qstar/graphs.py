@@ -141,6 +141,15 @@ def _aside(device: torch.device) -> torch.cuda.Stream:
 def on_cuda(device: torch.device) -> Record:
     """Recordings as CUDA graphs. They share memory: what one gives lasts until the next is launched."""
     pool, stream = torch.cuda.graph_pool_handle(), _aside(device)
+    rooms: dict[tuple[int, torch.dtype], Tensor] = {}
+
+    def kept(place: int, value: Tensor) -> Tensor:
+        # What is held of a recording, no later one may write to: it would be the distributions over the
+        # vocabulary of every shape, where torch settles the round. A copy is cheap beside the passes.
+        room, size = rooms.get((place, value.dtype)), value.numel()
+        if room is None or room.numel() < size:
+            room = rooms[place, value.dtype] = torch.empty(size, dtype=value.dtype, device=value.device)
+        return room[:size].view(value.shape).copy_(value)
 
     def record(work: Work) -> Work:
         graph = torch.cuda.CUDAGraph()
@@ -151,7 +160,7 @@ def on_cuda(device: torch.device) -> Record:
             torch.cuda.stream(stream),
             torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
         ):
-            given = work()
+            given = tuple(kept(place, value) for place, value in enumerate(work()))
 
         def replay() -> Tensors:
             graph.replay()
