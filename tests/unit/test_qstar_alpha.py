@@ -271,3 +271,10 @@ def test_inputs_are_checked():
         solve_alpha(s, t[:, :4], "kl_symmetry")
     with pytest.raises(ValueError, match=r"\[rows, vocabulary\]"):
         solve_alpha(s[0], t[0], "kl_symmetry")
+
+
+@pytest.mark.parametrize("method", ["kl_symmetry", "entropy", "ess_balance", "fixed-0.3"])
+def test_no_rows_are_solved_too(method):
+    none = torch.zeros(0, 30)
+    found = solve_alpha(none, none, method)
+    assert found.alpha.shape == found.beta.shape == found.ess_theta.shape == (0,)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
+import torch
 
 from winnow.qstar.controller import DEPTHS, Controller
+from winnow.qstar.graphs import Graphs
 
 
 def simulate(beta, student, teacher, position, rounds=400, rows=8, seed=0, **options):
@@ -81,3 +84,17 @@ def test_it_says_what_it_chose():
         "10 rounds (K = 4 in 100%), β = 0."
     )
     assert str(Controller()) == "0 rounds (none)"
+
+
+def test_a_neighbour_is_timed_where_rounds_are_recorded_first():
+    """Spans grow, so that a depth that came for one round at a time would be of a new shape each time."""
+    kept, controller, timed = Graphs(8, lambda work: work), Controller(), Counter()
+    for turn in range(2_000):
+        depth = controller.choose(8)
+        kept.run((depth, kept.span(200 + 3 * turn % 900)), 8, lambda: (torch.zeros(1),))
+        timed[depth] += kept.settled
+        controller.observe(8, depth, 1 + 0.1 * depth if kept.settled else None, [min(depth, 3)] * 8)
+    best = timed.most_common(1)[0][0]
+    near = DEPTHS.index(best)
+    for neighbour in (DEPTHS[near - 1], DEPTHS[near + 1]):
+        assert timed[neighbour] > controller.rounds[neighbour] / 5 > 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -216,3 +218,64 @@ def test_the_trace_refuses_what_waits(waiting):
     values = torch.arange(4.0)
     with pytest.raises((AssertionError, RuntimeError)):
         traced(lambda: (torch.zeros(1), waiting(values + 1)))
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """What `on_cuda` needs of torch, without a GPU: (the current stream, those that were recorded on)."""
+    current, recorded = ["the usual one"], []
+
+    @contextmanager
+    def stream(chosen):
+        before, current[0] = current[0], chosen
+        try:
+            yield
+        finally:
+            current[0] = before
+
+    @contextmanager
+    def graph(recording, pool, stream, capture_error_mode):
+        """As torch's own: where the recording fails, its stream is not left."""
+        before, current[0] = current[0], stream
+        recorded.append(stream)
+        yield
+        current[0] = before
+
+    for name, stands_in in {
+        "graph_pool_handle": object,
+        "Stream": lambda device: f"beside {device}",
+        "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None),
+        "device": lambda device: nullcontext(),
+        "stream": stream,
+        "graph": graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stands_in)
+    graphs._aside.cache_clear()
+    yield current, recorded
+    graphs._aside.cache_clear()
+
+
+def test_each_gpu_has_a_stream_to_record_on_which_is_left_when_that_fails(gpus):
+    current, recorded = gpus
+
+    def refused():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    for index in (0, 1):
+        graphs.on_cuda(torch.device("cuda", index))(lambda: (torch.zeros(1),))
+    assert recorded == ["beside cuda:0", "beside cuda:1"]
+    with pytest.raises(RuntimeError, match="capturing"):
+        graphs.on_cuda(torch.device("cuda", 0))(refused)
+    assert current == ["the usual one"]
+
+
+def test_what_recordings_give_lies_in_one_place(gpus):
+    """Else each of 48 shapes would keep its distributions over the vocabulary."""
+    record = graphs.on_cuda(torch.device("cuda", 0))
+    given = []
+    for rows in (4, 3, 1):
+        tokens, logits = torch.arange(rows), torch.randn(rows, 2, 5)[:, :, :4]
+        replay = record(lambda found=(tokens, logits): found)
+        given.append(replay())
+        assert all(torch.equal(*pair) for pair in zip(given[-1], (tokens, logits), strict=True))
+    assert all(len({each.data_ptr() for each in column}) == 1 for column in zip(*given, strict=True))

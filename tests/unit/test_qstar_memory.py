@@ -183,3 +183,17 @@ def test_other_errors_are_not_taken_for_it(student, teacher, monkeypatch):
     monkeypatch.setattr(SlotCache, "update", broken)
     with pytest.raises(RuntimeError, match="something else"):
         list(source.draw(samples(source, ask("ab"), 4), 4))
+
+
+@pytest.mark.parametrize(
+    ("message", "lacking"),
+    [
+        ("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory", True),
+        ("CUDA error: out of memory\nCUDA kernel errors might be reported elsewhere", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("The size of tensor a (3) must match the size of tensor b (4)", False),
+    ],
+)
+def test_what_says_that_memory_ran_out(message, lacking):
+    assert memory.ran_out(RuntimeError(message)) == lacking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from winnow.errors import UserError
 from winnow.qstar import SamplingParameters, diagnostics
 from winnow.qstar.alpha import solve_alpha
+from winnow.qstar.assembly import Models
 from winnow.qstar.scheduler import Row, Slots
 from winnow.qstar.vocabulary import common_width
 
@@ -49,6 +51,21 @@ def test_the_last_tokens_that_only_one_has_are_not_drawn(theta, t, whose, caplog
     assert f"only the {whose} has the last 2 ids, from 500 ('<tool>') on" in caplog.text
     with pytest.raises(UserError, match="differ in 2 ids: id 500"):
         common_width(theta, t, 512, 640, "x and y")
+
+
+def test_an_end_that_only_one_model_has_is_not_cut_away():
+    """Else the teacher's turn would never end."""
+
+    def model(name, tokens, ends):
+        return SimpleNamespace(
+            name=name, width=512, eos_ids=frozenset(ends), tokenizer=SimpleNamespace(get_vocab=lambda: tokens)
+        )
+
+    student = model("student", LONG, {2})
+    assert Models(student, model("teacher", LONGER, {2})).width() == 500
+    with pytest.raises(UserError, match="it ends completions with id 502") as error:
+        Models(student, model("teacher", LONGER, {2, 502})).width()
+    assert error.value.where == "teacher"
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,12 @@ class Models:
         """Columns of the logits that mean the same in all of them.
 
         Raises:
-            UserError: the tokenizers differ.
+            UserError: the tokenizers differ, or one model ends completions with an id that is cut away.
         """
         reader = self.loaded[0]
         if self.theta is None or self.t is None:
             return min(reader.width, max(token_map(reader.tokenizer).values()) + 1)
-        return common_width(
+        width = common_width(
             token_map(self.theta.tokenizer),
             token_map(self.t.tokenizer),
             self.theta.width,
@@ -69,6 +69,17 @@ class Models:
             f"{self.theta.name} and {self.t.name}",
             extras=True,
         )
+        for each in self.loaded:
+            known = token_map(each.tokenizer).values()
+            unheard = sorted(index for index in each.eos_ids & {*known} if index >= width)
+            if unheard:
+                raise UserError(
+                    each.name,
+                    f"it ends completions with id {unheard[0]}, which the other's tokenizer does not have",
+                    "end-of-sequence tokens that both have: an id that only one has is not drawn",
+                    "choose a teacher of the same family, or correct eos_token_id in generation_config.json",
+                )
+        return width
 
 
 def build_engine(

@@ -47,7 +47,8 @@ def in_chunks(work: Callable[[slice], T], like: Tensor) -> list[T]:
     threads = torch.get_num_threads() if _own_threads else 1
     beside = threads > 1 and rows * vocabulary >= WORTH_A_THREAD
     size = max(1, (THREAD_ELEMENTS if beside else CACHE_ELEMENTS) // max(vocabulary, 1))
-    chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+    # No rows are a chunk as well: it tells the shapes and types of what there is none of.
+    chunks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)] or [slice(0, 0)]
     try:
         if not beside or len(chunks) <= 1:
             _set_threads(1)

@@ -10,6 +10,8 @@ DEPTHS = (1, 2, 3, 4, 6, 8)
 """Depths to choose from."""
 PATIENCE = 64
 """After so many rounds at the best depth, one of its neighbours is measured again."""
+TRIES = 4
+"""So many of its rounds, at most, until one is timed: where rounds are recorded, the fourth of a shape is."""
 REMEMBERED = 9
 """Rounds of one kind whose median time counts."""
 PRIOR = 8.0
@@ -33,6 +35,8 @@ class Controller:
         self._seconds: dict[tuple[int, int], deque[float]] = {}
         self._since = 0
         self._turn = 0
+        # The neighbour that is being measured, and how many more rounds it may take.
+        self._trial, self._tries = 0, 0
         self._reached = [0.0] * max(self._depths)
         self._kept = [0.0] * max(self._depths)
         self.rounds: Counter[int] = Counter()
@@ -56,6 +60,8 @@ class Controller:
         for first in (1, 4):
             if first in self._depths and first not in known:
                 return first
+        if self._tries:
+            return self._trial
         best = max(self._depths, key=lambda depth: self.speed(rows, depth))
         self._since += 1
         if self._since < PATIENCE:
@@ -63,7 +69,8 @@ class Controller:
         self._since, self._turn = 0, self._turn + 1
         place = self._depths.index(best)
         near = [d for d in self._depths[max(0, place - 1) : place + 2] if d != best]
-        return near[self._turn % len(near)]
+        self._trial, self._tries = near[self._turn % len(near)], TRIES
+        return self._trial
 
     def observe(self, rows: int, depth: int, seconds: float | None, accepted: list[int]) -> None:
         """Learn from a round: how many drafts of each row were accepted, and how long it took.
@@ -74,6 +81,8 @@ class Controller:
         happens once (buffers, kernels).
         """
         self.rounds[depth] += 1
+        if self._tries and depth == self._trial:
+            self._tries = 0 if seconds is not None else self._tries - 1
         if seconds is not None:
             times = self._seconds.setdefault((_size(rows), depth), deque(maxlen=REMEMBERED))
             if self.rounds[depth] == 2 and len(times) == 1:

@@ -66,7 +66,7 @@ def _effective_sample_sizes(
         for model in (family.theta, family.t)
     )
     # Between two whole distributions d is 0 or changes its sign: no weight exceeds e^span.
-    if family.whole and max(family.spans) < LARGEST_LOG_WEIGHT:
+    if family.whole and max(family.spans, default=0.0) < LARGEST_LOG_WEIGHT:
         return ess_theta, ess_t
     # log π_θ/q = log Z − α d and log π_t/q = log Z + (1 − α) d.
     largest = log_z + torch.maximum(-alpha * family.least, (1.0 - alpha) * family.largest)

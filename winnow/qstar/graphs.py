@@ -7,6 +7,7 @@ that was seen before: rows and spans are rounded up, and what they are filled up
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -131,15 +132,35 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return bool(((a == b) | (torch.isnan(a) & torch.isnan(b))).all())
 
 
+@functools.cache
+def _aside(device: torch.device) -> torch.cuda.Stream:
+    """A GPU's own stream to record on: torch's lies on whichever GPU was the first to be recorded on."""
+    return torch.cuda.Stream(device)
+
+
 def on_cuda(device: torch.device) -> Record:
     """Recordings as CUDA graphs. They share memory: what one gives lasts until the next is launched."""
-    pool = torch.cuda.graph_pool_handle()
+    pool, stream = torch.cuda.graph_pool_handle(), _aside(device)
+    rooms: dict[tuple[int, torch.dtype], Tensor] = {}
+
+    def kept(place: int, value: Tensor) -> Tensor:
+        # What is held of a recording, no later one may write to: it would be the distributions over the
+        # vocabulary of every shape, where torch settles the round. A copy is cheap beside the passes.
+        room, size = rooms.get((place, value.dtype)), value.numel()
+        if room is None or room.numel() < size:
+            room = rooms[place, value.dtype] = torch.empty(size, dtype=value.dtype, device=value.device)
+        return room[:size].view(value.shape).copy_(value)
 
     def record(work: Work) -> Work:
         graph = torch.cuda.CUDAGraph()
-        # Other threads may go on using the GPU meanwhile.
-        with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            given = work()
+        # Other threads may go on using the GPU meanwhile. The stream is entered by itself as well, for
+        # torch.cuda.graph does not leave it where a recording fails.
+        with (
+            torch.cuda.device(device),
+            torch.cuda.stream(stream),
+            torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+        ):
+            given = tuple(kept(place, value) for place, value in enumerate(work()))
 
         def replay() -> Tensors:
             graph.replay()

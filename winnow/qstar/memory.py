@@ -17,6 +17,8 @@ log = logging.getLogger("generate")
 GIB = 2**30
 TABLES, TABLES_OF_A_HEAD = 9, 13
 """float32 numbers for each token of the vocabulary and place of a round, at the peak (measured)."""
+LACKING = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In the words of torch on a CPU, of CUDA where torch's allocator is not asked (a graph), and of cuBLAS."""
 GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -178,5 +180,5 @@ def release() -> None:
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that the memory did not suffice."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in LACKING)
     )
