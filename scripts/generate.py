@@ -43,7 +43,7 @@ from winnow.arms import Alpha
 from winnow.attempts import COMPLETION_FIGURES, Attempt, counting
 from winnow.command_line import add_attempts, add_deadline, check_output, parser, positive_int, run
 from winnow.dataset_flags import add_dataset_flags, prompts_from_flags
-from winnow.devices import add_devices, devices_a_node, held
+from winnow.devices import SHARDED, add_devices, devices_a_node, held
 from winnow.drawing import InProcess, Source, Work, draw_all, journals, outputs
 from winnow.ending import told_of_the_end
 from winnow.errors import UserError
@@ -243,7 +243,9 @@ def _source(
         arguments.save_logprobs,
         arguments.max_failed_fraction,
     )
-    return nullcontext(InProcess(load, devices, terms))
+    # A model that lies on all GPUs is one worker's.
+    spread = SHARDED in (arguments.device, arguments.device_t)
+    return nullcontext(InProcess(load, devices[:1] if spread else devices, terms))
 
 
 def _check_logprobs(arguments: argparse.Namespace) -> None:
@@ -259,8 +261,7 @@ def _check_logprobs(arguments: argparse.Namespace) -> None:
 
 
 def _check_devices(device: str, device_t: str | None, count: int) -> None:
-    elsewhere = bool(device_t) and (device_t == "sharded" or device_t.startswith("cuda"))
-    if elsewhere and (device in ("auto", "cuda") or count > 1):
+    if device_t and device_t.startswith("cuda") and (device in ("auto", "cuda") or count > 1):
         raise UserError(
             "--device_t",
             f"{device_t} beside --device {device} and {count} leased or shared GPUs",

@@ -22,6 +22,8 @@ from winnow.errors import UserError
 log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+SHARDED = "sharded"
+"""In a device's place: over all GPUs that the process sees, as transformers lays it out (device_map)."""
 WAIT_SECONDS = 0.5
 HANDED_OUT_BY = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 """A scheduler that has set one of these has chosen the GPUs already."""
@@ -105,13 +107,13 @@ def held(device: str, count: int) -> Iterator[list[str]]:
     """The GPUs to draw with; a device that is named (cpu, cuda:1) is the user's own choice.
 
     Args:
-        device: auto, cpu, cuda, cuda:1 …
-        count: GPUs to lease for auto and cuda.
+        device: auto, cpu, cuda, cuda:1 …, sharded.
+        count: GPUs to lease for auto, cuda and sharded.
 
     Raises:
         UserError: fewer than `count` are visible (but not none).
     """
-    if device not in ("auto", "cuda"):
+    if device not in ("auto", "cuda", SHARDED):
         yield [device] if device != "cpu" else []
         return
     with lease(count) as devices:

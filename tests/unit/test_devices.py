@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from winnow.devices import HANDED_OUT_BY, VISIBLE, devices_a_node, lease, visible
+from winnow.devices import HANDED_OUT_BY, VISIBLE, devices_a_node, held, lease, visible
 from winnow.errors import UserError
 
 HOLD = """
@@ -49,6 +49,17 @@ def said(process: subprocess.Popen[str]) -> set[str]:
 )
 def test_visible(value: str, names: list[str]) -> None:
     assert visible({VISIBLE: value}) == names
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "sharded"])
+def test_gpus_are_leased_unless_one_is_named(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with held(device, 3) as mine, held("cuda:1", 1) as named, held("cpu", 1) as none:
+        assert len(mine) == 3
+        assert os.environ[VISIBLE] == ",".join(mine)
+        assert (named, none) == (["cuda:1"], [])
 
 
 def test_jobs_side_by_side_get_different_gpus(tmp_path: Path) -> None:

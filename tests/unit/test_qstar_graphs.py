@@ -200,8 +200,12 @@ def test_no_more_shapes_than_there_is_room_for(monkeypatch):
     for shape in (1, 2, 3):
         for _ in range(4):
             kept.run(shape, 1, counting(done, [[1.0]]))
-    assert len(recorded) == 2
-    assert kept.settled, "what is never recorded is as fast as it gets"
+    assert len(recorded) == 3
+    assert [shape for shape, each in kept._shapes.items() if each.replay] == [2, 3], "the oldest has gone"
+    kept.run(2, 1, counting(done, [[1.0]]))
+    for _ in range(2):
+        kept.run(4, 1, counting(done, [[1.0]]))
+    assert [shape for shape, each in kept._shapes.items() if each.replay] == [2, 4], "the last used stays"
 
 
 def test_the_trace_freezes_what_python_knows():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import torch
+
 from winnow.arms import Alpha
 from winnow.errors import UserError
 from winnow.qstar import memory
@@ -142,7 +144,9 @@ def _proposer(
 def _graphs(models: Models, count: int) -> Graphs | None:
     """On a GPU that holds all of it, where a round may be done twice in a row."""
     devices = {weight.device for each in models.loaded for weight in each.model.parameters()}
-    if len(devices) > 1 or not all(each.crops for each in models.loaded):
+    # The kernel leaves float64 to torch, which waits for the device.
+    exact = any(each.model.dtype == torch.float64 for each in models.loaded)
+    if len(devices) > 1 or exact or not all(each.crops for each in models.loaded):
         return None
     (device,) = devices
     return Graphs(count, on_cuda(device)) if device.type == "cuda" else None

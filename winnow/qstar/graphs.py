@@ -25,7 +25,7 @@ Record = Callable[[Work], Work]
 """From work to what does the same again, for what its buffers hold by then."""
 
 MOST = 48
-"""Shapes that are recorded, at most: each takes some of the device's memory."""
+"""Recordings that are kept, those used last: each takes some of the device's memory."""
 SMALLEST_SPAN = 64
 
 
@@ -92,7 +92,8 @@ class Graphs:
         Raises:
             Misrecorded: a recording does not do what the work does.
         """
-        known = self._shapes.setdefault(shape, _Shape())
+        # The one that was used last stands last.
+        known = self._shapes[shape] = self._shapes.pop(shape, _Shape())
         known.seen += 1
         self.settled = known.trusted or self._record is None
         if known.replay is not None and known.trusted:
@@ -103,11 +104,14 @@ class Graphs:
         if known.replay is not None:
             self._compare(known, going, found)
         elif known.seen > 1:
-            if sum(each.replay is not None for each in self._shapes.values()) < MOST:
-                self._try(known, self._record, work)
-            else:
-                self.settled = True
+            self._make_room()
+            self._try(known, self._record, work)
         return found
+
+    def _make_room(self) -> None:
+        recorded = [shape for shape, each in self._shapes.items() if each.replay is not None]
+        if len(recorded) >= MOST:
+            del self._shapes[recorded[0]]
 
     def _try(self, known: _Shape, record: Record, work: Work) -> None:
         try:

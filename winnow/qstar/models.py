@@ -22,19 +22,19 @@ from transformers import (
     AutoTokenizer,
 )
 
+from winnow.devices import SHARDED
 from winnow.errors import UserError
 from winnow.lora import base_of
 from winnow.manifest import TOKENIZER_FILES, Manifest, resolve
 from winnow.qstar import attention
 from winnow.qstar.masks import CROPPABLE
+from winnow.qstar.memory import ran_out
 from winnow.qstar.packing import pack
 from winnow.qstar.vision import Vision
 from winnow.records import Message
 
 log = logging.getLogger(__name__)
 
-SHARDED = "sharded"
-"""In a device's place: over all GPUs that the process sees, as transformers lays it out (device_map)."""
 DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
@@ -241,9 +241,9 @@ def _explained(directory: Path) -> Iterator[None]:
     """Say which model it is that transformers cannot load."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+        if ran_out(error):
+            raise
         raise UserError(
             directory,
             f"transformers cannot load it ({str(error).strip().splitlines()[0][:200]})",

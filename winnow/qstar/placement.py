@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from winnow.devices import SHARDED
 from winnow.errors import UserError
 from winnow.manifest import place
-from winnow.qstar.models import SHARDED
 
 
 def one_place(model_theta: str | Path, model_t: str | Path) -> bool:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from winnow.arms import Alpha
+from winnow.devices import SHARDED
 from winnow.errors import UserError
 from winnow.prompt_images import images_of
 from winnow.qstar import memory
 from winnow.qstar.assembly import Models, build_engine
 from winnow.qstar.engine import Drawn
 from winnow.qstar.graphs import Misrecorded
-from winnow.qstar.models import SHARDED, LoadedModel, load
+from winnow.qstar.models import LoadedModel, load
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.placement import one_place, usable
 from winnow.qstar.probe import probed
