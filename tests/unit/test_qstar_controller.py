@@ -57,6 +57,24 @@ def test_it_finds_a_depth_as_good_as_the_best(beta, student, teacher, position):
     assert controller.acceptance == pytest.approx(beta, abs=0.05)
 
 
+def test_fewer_rows_begin_with_what_more_rows_have_taught():
+    """Rows run out at the end: each size class must not begin with lockstep again."""
+    source, controller = random.Random(1), Controller()
+    for rows in [32] * 40 + [16] * 20 + [8] * 20 + [4] * 20 + [2] * 20 + [1] * 20:
+        depth = controller.choose(rows)
+        accepted = [next((i for i in range(depth) if source.random() > 0.85), depth) for _ in range(rows)]
+        # Reading the weights binds few rows, arithmetic many.
+        seconds = max(16, 10 + 0.5 * rows * depth) + depth * 2
+        controller.observe(rows, depth, seconds * source.uniform(0.97, 1.03), accepted)
+    assert controller.rounds[1] <= 3
+    for rows in (32, 8, 1):
+        chosen = controller.choose(rows)
+        by_speed = {
+            d: sum(0.85**i for i in range(d)) / (max(16, 10 + 0.5 * rows * d) + 2 * d) for d in DEPTHS
+        }
+        assert by_speed[chosen] >= 0.93 * max(by_speed.values()), rows
+
+
 def test_never_deeper_than_allowed():
     assert set(simulate(0.9, 0.02, 1.0, 0.02, deepest=3).rounds) <= {1, 2, 3}
     assert set(simulate(0.9, 0.02, 1.0, 0.02, deepest=1).rounds) == {1}

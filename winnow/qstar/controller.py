@@ -23,7 +23,7 @@ class Controller:
 
     A round of K yields E(K) = Σ_{j<K} Π_{i≤j} β_i tokens, β_i being the acceptance at place i among
     the rounds that reached it; (1 − β^K)/(1 − β) where all are alike. It takes the time that rounds
-    of this depth and about as many rows took.
+    of this depth and about as many rows took; until there was one, what rounds of more or fewer rows tell.
 
     Args:
         deepest: no more than this; None is the largest of `DEPTHS`.
@@ -55,14 +55,13 @@ class Controller:
         """The depth of the next round of so many rows."""
         if len(self._depths) == 1:
             return self._depths[0]
-        known = [depth for depth in self._depths if self._time(rows, depth) is not None]
-        # Two depths give a line, by which the others are judged before they are tried.
-        for first in (1, 4):
-            if first in self._depths and first not in known:
-                return first
+        seconds = self._seconds_of(_size(rows))
+        if len(seconds) < len(self._depths):
+            # Two depths give a line, by which the others are judged before they are tried.
+            return next(d for d in (1, 4, *self._depths) if d in self._depths and d not in seconds)
         if self._tries:
             return self._trial
-        best = max(self._depths, key=lambda depth: self.speed(rows, depth))
+        best = max(self._depths, key=lambda depth: self.tokens(depth) / seconds[depth])
         self._since += 1
         if self._since < PATIENCE:
             return best
@@ -93,13 +92,6 @@ class Controller:
                 self._reached[place] += 1
                 self._kept[place] += place < count
 
-    def speed(self, rows: int, depth: int) -> float:
-        """Tokens a second and row that are expected of a depth."""
-        seconds = self._time(rows, depth)
-        if seconds is None:
-            seconds = self._on_the_line(rows, depth)
-        return self.tokens(depth) / seconds
-
     def tokens(self, depth: int) -> float:
         """E(K): tokens that a round of this depth yields, for each row."""
         overall = self.acceptance
@@ -111,17 +103,28 @@ class Controller:
             total += reached
         return total
 
-    def _time(self, rows: int, depth: int) -> float | None:
-        times = self._seconds.get((_size(rows), depth))
-        return statistics.median(times) * rows**_SHARE if times else None
+    def _seconds_of(self, size: int) -> dict[int, float]:
+        """Seconds that rounds of a size class are expected to take, over `rows ** _SHARE`, by depth.
 
-    def _on_the_line(self, rows: int, depth: int) -> float:
-        """The time of a depth that was not tried, by a straight line through those that were."""
-        known = {d: seconds for d in self._depths if (seconds := self._time(rows, d)) is not None}
-        low, high = min(known), max(known)
-        slope = (known[high] - known[low]) / (high - low) if high > low else known[low]
-        nearest = min(known, key=lambda d: abs(d - depth))
-        return max(known[nearest] + slope * (depth - nearest), 0.2 * known[nearest])
+        Of all depths, as soon as two were measured in some class; else of those that were.
+        """
+        own = known = self._measured(size)
+        if len(own) < 2:
+            others = Counter(each for each, _ in self._seconds)
+            guides = [each for each, depths in others.items() if depths > 1]
+            if not guides:
+                return own
+            known = self._measured(min(guides, key=lambda each: (abs(each - size), -each)))
+        # By how much rounds of the two sizes differ, where both had one of the same depth.
+        scales = [own[each] / known[each] for each in own if each in known]
+        scale = statistics.mean(scales) if scales else 1.0
+        return {each: own.get(each) or _on_the_line(known, each) * scale for each in self._depths}
+
+    def _measured(self, size: int) -> dict[int, float]:
+        """The same of the depths that were measured in the class itself."""
+        return {
+            depth: statistics.median(times) for (each, depth), times in self._seconds.items() if each == size
+        }
 
     def __str__(self) -> str:
         total = sum(self.rounds.values())
@@ -137,3 +140,13 @@ _SHARE = 0.5
 def _size(rows: int) -> int:
     """Batches of like size have like times: classes of a factor of 2."""
     return math.ceil(math.log2(rows)) if rows > 1 else 0
+
+
+def _on_the_line(known: dict[int, float], depth: int) -> float:
+    """The time of a depth, by a straight line through others where it was not tried itself."""
+    if depth in known:
+        return known[depth]
+    low, high = min(known), max(known)
+    slope = (known[high] - known[low]) / (high - low) if high > low else known[low]
+    nearest = min(known, key=lambda each: abs(each - depth))
+    return max(known[nearest] + slope * (depth - nearest), 0.2 * known[nearest])
