@@ -130,10 +130,9 @@ def _proposer(
         # One cache holds both prompts, and has room for the longer one in each slot.
         capacities = [max(capacities)] * 2
     pairs = list(zip(models.loaded, capacities, strict=True))
-    head = parameters.temperature == 0 or bool(parameters.top_k) or parameters.top_p < 1.0
     memory.check(
         [need for loaded, capacity in pairs for need in _needs(loaded, count, capacity)],
-        *(memory.bytes_of_a_round(count, drafts, width, head) for drafts in (1, deepest)),
+        *(memory.bytes_of_a_round(count, drafts, width, not parameters.whole) for drafts in (1, deepest)),
     )
     if together:
         return TwoPrompts(_decoder(models.loaded[0], width, 2 * count, capacities[0]))

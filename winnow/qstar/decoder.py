@@ -41,7 +41,6 @@ class Decoder:
     def __init__(self, loaded: LoadedModel, width: int, slots: int, capacity: int) -> None:
         self.device = loaded.device
         self.lengths = [0] * slots
-        self.capacity = capacity
         self._model: Any = loaded.model
         self._pad = loaded.pad_id
         self._width = width
@@ -113,9 +112,9 @@ class Decoder:
         """
         going = rows if going is None else going
         span = max(self.lengths[:going]) + new
-        if span > self.capacity:
-            raise IndexError(f"{span} tokens in a slot for {self.capacity}")
-        self._span = min(rounded(span), self.capacity) if rounded else span
+        if span > self._cache.capacity:
+            raise IndexError(f"{span} tokens in a slot for {self._cache.capacity}")
+        self._span = min(rounded(span), self._cache.capacity) if rounded else span
         fill = [(self._span - new, 0)] * (rows - going)
         self._held[going:rows] = [None] * (rows - going)
         copy_into(self._placed[:rows], [*zip(self.lengths[:going], self._offsets, strict=False), *fill])
