@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+import triton
 from torch import Tensor
 
 from winnow.arms import Alpha
@@ -152,6 +153,7 @@ def _launch(
             METHOD=_METHODS[alpha.method],
             SPECULATIVE=drafted is not None,
             LIMIT=MAX_PASSES + 2,
+            BLOCKS=triton.next_power_of_2(triton.cdiv(width, block)),
             BLOCK=block,
             num_warps=WARPS,
         )
