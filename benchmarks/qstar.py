@@ -50,7 +50,8 @@ from benchmarks.qstar_pair import Pair, measure
 from benchmarks.qstar_settings import Setting, asked
 from benchmarks.report import device, line, save, tell
 from winnow.qstar import memory
-from winnow.qstar.models import DTYPES, LoadedModel
+from winnow.qstar.loading import DTYPES
+from winnow.qstar.models import LoadedModel
 
 
 class Found:

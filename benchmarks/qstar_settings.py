@@ -11,7 +11,7 @@ import torch
 from benchmarks.qstar_models import SHAPES
 from benchmarks.qstar_workload import STRENGTHS, Work
 from benchmarks.report import flags
-from winnow.qstar.models import DTYPES
+from winnow.qstar.loading import DTYPES
 
 PARTS = ("pairs", "steps", "others", "two_prompts", "embedded")
 

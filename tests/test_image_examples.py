@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from winnow.images import located
-from winnow.qstar.models import load
+from winnow.qstar.loading import load
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "examples" / "agiqa" / "models"

@@ -14,7 +14,7 @@ import pytest
 from bisection import bisect, mixture, roots_function
 from transforms import direct, kolmogorov_smirnov, transform
 
-from winnow.qstar.models import load
+from winnow.qstar.loading import load
 
 pytestmark = pytest.mark.slow
 

@@ -178,7 +178,7 @@ def test_log_probabilities_of_a_real_vllm(tmp_path: Path) -> None:
     """Those of prompts and of drawn tokens, against whole forward passes; one server has both roles."""
     from transforms import direct
 
-    from winnow.qstar.models import load
+    from winnow.qstar.loading import load
 
     python = ROOT / ".venv-vllm/bin/python"
     assert python.exists(), "make vllm"

@@ -14,7 +14,7 @@ from bisection import bisect, mixture, roots_function
 from splitmix import uniform
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from winnow.qstar import OptimalSampler, SamplingParameters, models
+from winnow.qstar import OptimalSampler, SamplingParameters, loading
 from winnow.qstar import sampler as samplers
 from winnow.qstar.scheduler import Row
 from winnow.records import Prompt, completion_seed
@@ -61,7 +61,7 @@ def samples(source: OptimalSampler, prompt: Prompt, count: int) -> list[Row]:
     ]
 
 
-_load = cache(models.load)
+_load = cache(loading.load)
 
 
 @cache

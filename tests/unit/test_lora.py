@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from winnow.errors import UserError
 from winnow.lora import base_of
 from winnow.manifest import describe, resolve
-from winnow.qstar.models import load
+from winnow.qstar.loading import load
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from winnow.arms import Alpha
 from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
-from winnow.qstar.models import LoadedModel, choose_attention
+from winnow.qstar.loading import choose_attention
+from winnow.qstar.models import LoadedModel
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import OneModel, StudentDrafts
 from winnow.qstar.scheduler import Row, Slots

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from winnow.qstar.decoder import Decoder
-from winnow.qstar.models import load
+from winnow.qstar.loading import load
 
 
 class Spy:

@@ -29,7 +29,8 @@ from winnow.images import in_parts, located, opened
 from winnow.qstar.controller import Controller
 from winnow.qstar.decoder import Decoder
 from winnow.qstar.engine import Engine
-from winnow.qstar.models import LoadedModel, choose_attention, load
+from winnow.qstar.loading import choose_attention, load
+from winnow.qstar.models import LoadedModel
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.proposals import StudentDrafts
 from winnow.qstar.scheduler import Row, Slots

@@ -10,7 +10,7 @@ from test_qstar_architectures import CONFIGS, RECURRENT, TOKENS, loaded
 from torch import nn
 
 from winnow.qstar import packing
-from winnow.qstar.models import load
+from winnow.qstar.loading import load
 from winnow.qstar.packing import PackedLinear, pack
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "arithmetic" / "models" / "policy-step-460"

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from winnow.errors import UserError
 from winnow.qstar import OptimalSampler, SamplingParameters
 from winnow.qstar.assembly import _needs
-from winnow.qstar.models import load
+from winnow.qstar.loading import load
 
 
 def build(student, teacher, **devices) -> OptimalSampler:

@@ -16,7 +16,8 @@ from winnow.qstar import memory
 from winnow.qstar.assembly import Models, build_engine
 from winnow.qstar.engine import Drawn
 from winnow.qstar.graphs import Misrecorded
-from winnow.qstar.models import LoadedModel, load
+from winnow.qstar.loading import load
+from winnow.qstar.models import LoadedModel
 from winnow.qstar.parameters import SamplingParameters
 from winnow.qstar.placement import one_place, usable
 from winnow.qstar.probe import probed

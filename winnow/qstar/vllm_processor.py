@@ -21,8 +21,8 @@ from winnow.errors import UserError
 from winnow.qstar import diagnostics
 from winnow.qstar.chunks import leave_threads
 from winnow.qstar.decoder import Decoder
+from winnow.qstar.loading import load
 from winnow.qstar.mixture import mix
-from winnow.qstar.models import load
 from winnow.qstar.probe import probed
 from winnow.qstar.vocabulary import common_width, token_map
 from winnow.serving.token_metrics import Writer
