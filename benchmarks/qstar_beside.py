@@ -84,7 +84,7 @@ def two_prompts(loaded: LoadedModel, slots: int, work: Work, prompts: int) -> di
 
 
 def embedded(slots: int, repeats: int, dtype: str, device: str) -> dict[str, float]:
-    """The embedded example's own models, real prompts and β; teacher and student are of one size."""
+    """The embedded example's own models, real prompts and β; the student is hardly smaller."""
     prompts = []
     for index, row in enumerate(jsonl.rows(EXAMPLE / "data" / "train.jsonl")):
         if index == 4 * slots:
