@@ -67,7 +67,7 @@ dag: setup  ## results/rulegraph.svg and results/jobgraph.svg, coloured by state
 	@$(BIN)/python scripts/dag.py --rulegraph results/rulegraph.svg --jobgraph results/jobgraph.svg $(ARGS)
 
 demo: setup  ## run the embedded example and print its summary
-	$(BIN)/snakemake --cores all --show-failed-logs --quiet rules host reason
+	$(BIN)/snakemake --cores all --show-failed-logs --rerun-incomplete --quiet rules host reason
 	@cat results/arithmetic/summary.md
 	@echo
 	@echo "figures   results/arithmetic/summary.png"

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from winnow import adapters, formats, scoring
+from winnow import adapters, formats, scoring, templates
 from winnow.arms import Alpha, Arm, blocks_for
 from winnow.config_errors import WHERE, at_key, explain
 from winnow.config_selection import check_pairs, check_scoring
@@ -32,6 +32,8 @@ def check(config: dict[str, Any]) -> None:
     if errors:
         raise explain(errors[0])
     fill(config, schema())
+    for key, template in config["prompt"].items():
+        templates.check(template or "", f"{WHERE}, key prompt.{key}")
     _check_arms(config)
     _check_names(config)
     check_pairs(config)

@@ -99,7 +99,7 @@ class Terms:
     Attributes:
         batch_size: completions in progress at a time.
         keep_ids, keep_logprobs: keep token ids, and the log-probability of each token.
-        max_failed_fraction: of the block, whose images cannot be shown.
+        max_failed_fraction: of the block, whose images cannot be shown or whose model gave NaN.
     """
 
     batch_size: int
@@ -160,6 +160,8 @@ def completions(
 ) -> Generator[Finished]:
     """Yield the missing completions as they finish; first, with the reason, those that cannot be drawn.
 
+    Last come those whose model gave NaN: the others are not kept waiting by a broken one.
+
     Args:
         block: what the job draws.
         missing: what its journal lacks.
@@ -167,7 +169,7 @@ def completions(
         terms: how.
 
     Raises:
-        UserError: the images of more cannot be shown. None of them is in the journal then.
+        UserError: more than is allowed fail. None of them is in the journal then.
     """
     from winnow.qstar.sampler import PromptTooLong
 
@@ -211,8 +213,23 @@ def completions(
         log.warning("%d completions failed; the ledger has them. First: %s", len(failed), failed[0].detail)
     for completion in failed:
         yield completion, None
+    broken: list[Completion] = []
     for drawn in sampler.draw(rows, terms.batch_size):
-        yield _completion(block, origin[drawn.row.id], drawn, sampler, terms), drawn.diagnostics
+        completion = _completion(block, origin[drawn.row.id], drawn, sampler, terms)
+        if drawn.detail is None:
+            yield completion, drawn.diagnostics
+        else:
+            broken.append(completion)
+    if broken and len(failed) + len(broken) > allowed:
+        raise UserError(
+            f"completion {broken[0].id}",
+            f"{broken[0].detail}; {len(broken)} of {len(rows)} completions ended so",
+            f"at most {int(allowed)} that fail (--max_failed_fraction)",
+            "check the model's weights (training that diverged?) and the dtype; "
+            "what was drawn is kept, the same command draws the rest again",
+        )
+    for completion in broken:
+        yield completion, None
 
 
 def finish(block: Block, journal: Journal, output: Path, diagnostics: Path | None) -> None:

@@ -55,8 +55,9 @@ def read_prompts(
         drop_duplicates: leave out rows that are equal to one before them; how many is logged at the end.
 
     Raises:
-        UserError: a row that the adapter or a template cannot read, an id that stood before (unless its row
-            is dropped), or images that are not there or are other than the messages show.
+        UserError: a row that the adapter or a template cannot read, or that asks nothing; an id that stood
+            before (unless its row is dropped); or images that are not there or are other than the messages
+            show.
     """
     root = None if image_root is None else Path(image_root)
     unshown, first = 0, ""
@@ -66,6 +67,9 @@ def read_prompts(
             metadata = _kept(example, row, where)
             fields = row if example.metadata is None else {**row, **metadata}
             messages, teacher_messages = _conversations(example, fields, templates, where)
+            if not example.images:
+                _check_asked("student", messages, where)
+                _check_asked("teacher", teacher_messages or messages, where)
             asked = orjson.dumps([messages, example.images]).decode()
             prompt_id = example.id or content_id(asked)
             if duplicates.dropped(prompt_id, example, asked, where):
@@ -128,6 +132,17 @@ def _looked_at(
     for messages in filter(None, conversations):
         placeholders(messages, len(images), where)
     return None if root is None else [digest(file, where) for file in located(images, root, where)]
+
+
+def _check_asked(role: str, messages: list[Message], where: str) -> None:
+    """A last turn of the user that says nothing asks for text about nothing."""
+    if messages and messages[-1]["role"] == "user" and not str(messages[-1]["content"]).strip():
+        raise UserError(
+            where,
+            f"the {role}'s question is empty",
+            "text in the user's last message",
+            "check prompt.student and prompt.teacher of the config, and the fields that they name",
+        )
 
 
 def _conversations(

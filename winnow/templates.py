@@ -40,6 +40,20 @@ def render(template: str, fields: Mapping[str, Any], where: str) -> str:
         ) from None
 
 
+def check(template: str, where: str) -> None:
+    """See that a template can be read at all; `where` names it for the message.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        _compiled(template)
+    except TemplateSyntaxError as error:
+        raise UserError(
+            where, f"{template!r}: {error.message}", "a Jinja template", "correct the template"
+        ) from None
+
+
 def conversation(system: str | None, user: str, fields: Mapping[str, Any], where: str) -> list[Message]:
     """The messages of a system template (or none) and a user template."""
     messages: list[Message] = []

@@ -57,6 +57,12 @@ def test_the_smallest_config_passes():
     configs.check(copy.deepcopy(SMALL))
 
 
+def test_a_template_that_cannot_be_read_is_refused_before_anything_runs():
+    error = refusal(put("prompt.teacher", "What is {{ problem }?"))
+    assert error.where == "config, key prompt.teacher"
+    assert "{{ problem }?" in error.found
+
+
 def defaults(part: dict, where: tuple = ()):
     """(path, default) of every key in the schema, `$ref`s followed."""
     for key, inner in part.get("properties", {}).items():

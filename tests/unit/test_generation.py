@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 from direct import ask, sampler
 
 from winnow import jsonl
+from winnow.errors import UserError
 from winnow.generation import Block, Terms, completions, finish, generate
 from winnow.journal import Journal
 from winnow.records import Completion, completion_seed
@@ -61,6 +63,41 @@ def test_diagnostics_go_with_what_was_drawn(tmp_path, source):
     found = list(jsonl.rows(tmp_path / "out.diagnostics.jsonl"))
     assert [row["id"] for row in found] == ["p0/0", "p0/1", "p1/0", "p1/1"]
     assert [row["tokens"] for row in found] == [rows[row["id"]]["completion_tokens"] for row in found]
+
+
+def breaks(source, monkeypatch, *broken):
+    """The model gives NaN for these completions."""
+    draw, nothing = source.draw, {"token_ids": [], "logprobs": [], "metrics": None}
+
+    def draw_some(rows, slots):
+        for drawn in draw(rows, slots):
+            fails = drawn.row.id in broken
+            failed = {"finish_reason": "failed", "detail": "teacher/ gave NaN", **nothing}
+            yield replace(drawn, **failed) if fails else drawn
+
+    monkeypatch.setattr(source, "draw", draw_some)
+
+
+def test_a_model_that_gives_nan_too_often_ends_the_job_after_the_others(tmp_path, source, monkeypatch):
+    output = tmp_path / "out.jsonl"
+    expected = run(tmp_path / "whole.jsonl", source)
+    with monkeypatch.context() as patch:
+        breaks(source, patch, "p0/0", "p1/1")
+        with pytest.raises(UserError, match="teacher/ gave NaN; 2 of 4") as error:
+            run(output, source, max_failed_fraction=0.2)
+    assert error.value.where in ("completion p0/0", "completion p1/1")
+    with Journal(output, block().parameters()) as journal:
+        assert not {"p0/0", "p1/1"} & {each for each in ("p0/0", "p0/1", "p1/0", "p1/1") if each in journal}
+        assert len(journal) == 4
+    # Nothing was lost, and what failed is drawn again.
+    assert run(output, source) == expected
+
+
+def test_a_few_that_fail_are_in_the_ledger(tmp_path, source, monkeypatch):
+    breaks(source, monkeypatch, "p1/0")
+    rows = {row["id"]: row for row in run(tmp_path / "out.jsonl", source, max_failed_fraction=0.2)}
+    assert (rows["p1/0"]["finish_reason"], rows["p1/0"]["detail"]) == ("failed", "teacher/ gave NaN")
+    assert len(rows) == 6
 
 
 @pytest.mark.parametrize("finished", [0, 1, 4, 6])

@@ -124,6 +124,22 @@ def test_templates_show_student_and_teacher_what_they_may_see():
     assert prompts({"problem": "1+1"})[0].teacher_messages is None
 
 
+@pytest.mark.parametrize(
+    ("templates", "role"),
+    [
+        (PromptTemplates(student="  "), "student"),
+        (PromptTemplates(student="{{ hint | default('') }}"), "student"),
+        (PromptTemplates(teacher="{{ hint | default('') }}", teacher_system="Be brief."), "teacher"),
+    ],
+)
+def test_a_question_of_nothing_is_refused(templates, role):
+    with pytest.raises(UserError, match=f"the {role}'s question is empty") as error:
+        prompts({"prompt": "q", "hint": "h"}, {"prompt": "r"}, templates=templates)
+    assert (
+        error.value.where == f"d.jsonl, line {2 if 'hint' in (templates.teacher or templates.student) else 1}"
+    )
+
+
 def test_a_teachers_system_prompt_alone_keeps_the_students_question():
     [prompt] = prompts({"prompt": "q"}, templates=PromptTemplates(teacher_system="t"))
     assert prompt.teacher_messages == [{"role": "system", "content": "t"}, {"role": "user", "content": "q"}]

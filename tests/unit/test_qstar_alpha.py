@@ -9,8 +9,10 @@ from bisection import bisect, mixture, roots_function
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from winnow.arms import Alpha
 from winnow.errors import UserError
 from winnow.qstar.alpha import DisjointSupport, solve_alpha
+from winnow.qstar.mixture import mix
 
 SOLVED = ("kl_symmetry", "ess_balance")
 ALL = (*SOLVED, "entropy", "reverse_kl_symmetry", "policy", "teacher", "fixed-0.3")
@@ -220,7 +222,8 @@ def test_what_follows_from_alpha_equals_brute_force(method, kind):
         "kl_t": kl_t,
         "ess_theta": ess_theta,
         "ess_t": ess_t,
-        "beta": np.minimum(q, p_theta).sum(1),
+        # At either end one model is drawn from whole.
+        "beta": np.minimum({"policy": p_theta, "teacher": p_t}.get(method, q), p_theta).sum(1),
     }.items():
         assert getattr(solution, name).numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12), name
     if kind != "masked":
@@ -278,3 +281,35 @@ def test_no_rows_are_solved_too(method):
     none = torch.zeros(0, 30)
     found = solve_alpha(none, none, method)
     assert found.alpha.shape == found.beta.shape == found.ess_theta.shape == (0,)
+
+
+def test_beta_is_of_what_is_drawn_where_an_end_is_one_model_whole():
+    nothing = -torch.inf
+    s = torch.tensor([[0.5, 0.3, 0.2, 0.0]], dtype=torch.float64).log()
+    t = torch.tensor([[0.2, 0.0, 0.1, 0.7]], dtype=torch.float64).log()
+    assert s[0, 3] == t[0, 1] == nothing
+    assert solve_alpha(s, t, "policy").beta.item() == 1.0
+    assert solve_alpha(s, t, "teacher").beta.item() == pytest.approx(0.2 + 0.1)
+    log_q, mixed = mix(s, t, Alpha.parse("teacher"), described=True)
+    assert mixed.beta.item() == pytest.approx(torch.minimum(log_q.exp(), s.exp()).sum().item())
+
+
+@pytest.mark.parametrize("gap", [14.0, 18.0, 25.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_student_certain_of_what_the_teacher_hardly_gives_is_no_tie(gap, dtype):
+    generator = torch.Generator().manual_seed(4)
+    s, t = torch.randn(2, 50, 8, generator=generator)
+    s[:, 2:] = -torch.inf
+    s[:, 1] -= gap
+    t[:, 0], t[:, 1] = 2 * t[:, 0] - 3, 2 * t[:, 1] - gap
+    log_theta, log_t = (torch.log_softmax(logits.to(dtype), dim=1) for logits in (s, t))
+    assert solve_alpha(log_theta, log_t, "kl_symmetry").alpha.tolist() == [1.0] * 50
+
+
+def test_a_sample_size_is_at_most_one():
+    s = torch.tensor([[0.0, -1.0, -1e9, -1e9]])
+    t = torch.tensor([[-1.0, 0.0, 0.5, 0.5]])
+    log_theta, log_t = (torch.log_softmax(logits, dim=1) for logits in (s, t))
+    solution = solve_alpha(log_theta, log_t, "fixed", 0.9999999)
+    assert 0.0 <= solution.ess_theta.item() <= 1.0
+    assert 0.0 <= solution.ess_t.item() <= 1.0

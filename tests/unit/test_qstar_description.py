@@ -39,7 +39,10 @@ def expected(s: torch.Tensor, t: torch.Tensor, alpha: torch.Tensor) -> dict[str,
     common = np.isfinite(s) & np.isfinite(t)
     mean = (q * np.where(common, t - np.where(common, s, 0), 0)).sum(axis=1)
     kl_theta = alpha.double().numpy() * mean - log_z
-    found = {"kl_theta": kl_theta, "kl_t": kl_theta - mean, "beta": np.minimum(q, np.exp(s)).sum(axis=1)}
+    # At either end one model is drawn from whole.
+    at = alpha.double().numpy()[:, None]
+    drawn = np.where(at == 0, np.exp(s), np.where(at == 1, np.exp(t), q))
+    found = {"kl_theta": kl_theta, "kl_t": kl_theta - mean, "beta": np.minimum(drawn, np.exp(s)).sum(axis=1)}
     for name, model in (("ess_theta", s), ("ess_t", t)):
         squares = np.where(common, 2 * np.where(common, model, 0) - np.where(common, log_q, 0), -np.inf)
         alone = (np.isfinite(model) & ~common).any(axis=1)

@@ -132,7 +132,7 @@ def test_why_a_completion_failed_is_told(source, student, teacher, tmp_path, cap
     save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
     found = sampler(student, tmp_path / "broken", "kl_symmetry").generate(["ab"], n=2)
     assert found.finish_reasons == ["failed"] * 2
-    assert found.details == [f"{tmp_path / 'broken'} gave NaN logits for token 1"] * 2
+    assert found.details == [f"{tmp_path / 'broken'} gave NaN logits for the token in place 1"] * 2
     assert f" failed: {found.details[0]}" in caplog.text
     assert "2 completions failed" in caplog.text
     assert source.generate(["ab"]).details == [None]

@@ -38,20 +38,30 @@ def describe(family: Family, alpha: Tensor, log_z: Tensor, log_q: Tensor | None 
     mean = torch.mul(q, family.d, out=scratch).sum(dim=1)
     kl_theta = alpha * mean - log_z
     kl_t = kl_theta - mean
-    sizes = _effective_sample_sizes(family, alpha, log_z, q, scratch)
-    found = Description(kl_theta.clamp_min_(0.0), kl_t.clamp_min_(0.0), *sizes, beta)
-    return found if family.whole else _of_masked(family, found)
+    ess_theta, ess_t = _effective_sample_sizes(family, alpha, log_z, q, scratch)
+    found = Description(
+        kl_theta.clamp_min_(0.0),
+        kl_t.clamp_min_(0.0),
+        ess_theta.clamp_max_(1.0),
+        ess_t.clamp_max_(1.0),
+        beta,
+    )
+    return found if family.whole else _of_masked(family, alpha, found)
 
 
-def _of_masked(family: Family, found: Description) -> Description:
+def _of_masked(family: Family, alpha: Tensor, found: Description) -> Description:
     """What holds where a model gives a token that the other does not."""
+    # At either end one model is drawn from whole, its tokens that the other lacks as well.
+    whole = torch.minimum(family.t, family.theta).sum(dim=1).clamp_max_(1.0)
+    beta = torch.where(family.masked & (alpha == 1.0), whole, found.beta)
+    beta = beta.masked_fill(family.masked & (alpha == 0.0), 1.0)
     return Description(
         found.kl_theta.masked_fill(family.disjoint, torch.inf),
         found.kl_t.masked_fill(family.disjoint, 0.0),
         # Where q is zero and the model is not, the sum is infinite.
         found.ess_theta.masked_fill(family.theta_alone, 0.0),
         found.ess_t.masked_fill(family.t_alone, 0.0),
-        found.beta.masked_fill(family.disjoint, 0.0),
+        beta.masked_fill(family.disjoint, 0.0),
     )
 
 

@@ -130,7 +130,7 @@ class Engine:
         if sound < len(tokens) and sequence.finish_reason is None:
             sequence.finish_reason = "failed"
             name = self._names[lost[sound] - 1]
-            sequence.detail = f"{name} gave NaN logits for token {len(sequence.tokens) + 1}"
+            sequence.detail = f"{name} gave NaN logits for the token in place {len(sequence.tokens) + 1}"
 
     def _add(
         self, sequence: Sequence, tokens: list[int], logprobs: list[float], metrics: Values | None

@@ -39,6 +39,7 @@ class Step:
         log_q: log q* of the token, in nats; NaN likewise.
         passes: evaluations of the vocabulary that the solver took, int64.
         disjoint: rows without common support, drawn from the teacher, bool.
+        lost: 1 where the student gave no distribution, else 2 where the teacher did not, else 0, int64.
     """
 
     token: Tensor
@@ -53,6 +54,7 @@ class Step:
     log_q: Tensor
     passes: Tensor
     disjoint: Tensor
+    lost: Tensor
 
 
 def supports(alpha: Alpha) -> bool:
@@ -83,7 +85,7 @@ def verify(
         accept, residual: numbers in [0, 1) [rows], float64, as `randomness.uniforms` gives them.
         alpha: the method; see `supports`.
         temperature: divides both models' logits; above 0.
-        tolerance: stop when |Δα|·σ_d falls below it.
+        tolerance: of the solver; see `roots.find_root`.
         block: tokens read at a time, a power of 2.
 
     No truncation: q* keeps its whole support. Nothing is waited for on the host.
@@ -133,7 +135,7 @@ def _launch(
         raise ValueError("the logits of a row must lie side by side")
     device = logits_theta.device
     numbers = torch.empty(rows, 8, dtype=torch.float32, device=device)
-    counts = torch.empty(rows, 4, dtype=torch.int64, device=device)
+    counts = torch.empty(rows, 5, dtype=torch.int64, device=device)
     # Triton launches on the current device, wherever the tensors lie.
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         kernel.step_kernel[(rows,)](
@@ -157,7 +159,7 @@ def _launch(
             BLOCK=block,
             num_warps=WARPS,
         )
-    token, accepted, passes, disjoint = counts.unbind(1)
+    token, accepted, passes, disjoint, lost = counts.unbind(1)
     weight, log_z, kl_theta, kl_t, ess_theta, ess_t, beta, log_q = numbers.unbind(1)
     return Step(
         token=token,
@@ -172,4 +174,5 @@ def _launch(
         log_q=log_q,
         passes=passes,
         disjoint=disjoint.bool(),
+        lost=lost,
     )

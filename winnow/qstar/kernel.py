@@ -1,9 +1,9 @@
 """The solver and the draw of a whole step in one Triton launch, one program for each row.
 
-A program reads its two rows of logits some six times (their normalisers; both ends; one to three Newton
-passes; what follows from α) and a block of them once more for the draw, so a row of 152,064 in bf16 comes
-from memory once and from the L2 cache after that. Sums are float32, one for each lane. Nothing is waited
-for on the host.
+A program reads its two rows of logits some six times (the largest and the normaliser of each; both ends;
+one to three Newton passes; what follows from α) and a block of them once more for the draw, so a row of
+152,064 in bf16 comes from memory once and from the L2 cache after that. Sums are float32, one for each
+lane; those of blocks, which the draw adds up, float64. Nothing is waited for on the host.
 
 `fused` is the way in; nothing else imports this module, for triton comes with CUDA builds of torch
 and, on a CPU, serves the tests alone, in its interpreter.
@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from winnow.qstar.kernel_family import LN2, LOG2_E, from_sums, lanes, moments, normalizer, read
-from winnow.qstar.kernel_roots import EPSILON, first_guess, settled
+from winnow.qstar.kernel_roots import CLEAR, EPSILON, first_guess, settled
 
 FIXED = tl.constexpr(0)
 KL_SYMMETRY = tl.constexpr(1)
@@ -81,7 +81,8 @@ def _balanced(at_zero, at_one, span, models, tolerance, LIMIT: tl.constexpr, BLO
     log_z1, f1, variance1 = at_one
     zero, one = tl.full((), 0.0, tl.float32), tl.full((), 1.0, tl.float32)
     still = tl.maximum(tl.sqrt(tl.maximum(variance0, variance1)), f1 - f0) <= EPSILON
-    flat = still | (span <= EPSILON)
+    # Certain of one token, which only one model lacks: that is no tie.
+    flat = (still & (f0 <= CLEAR) & (f1 >= -CLEAR)) | (span <= EPSILON)
     alpha = tl.where(flat, 0.5, tl.where(f0 >= 0.0, zero, tl.where(f1 <= 0.0, one, 0.5)))
     # The last point that was evaluated, from which L is carried on to α.
     last = alpha == 1.0
@@ -143,8 +144,10 @@ def _follow(alpha, log_z, disjoint, models,
         square_t += tl.exp2(base + (2.0 - alpha) * d + log2_z)
         mass = tl.sum(_mass(alpha, log2_z, disjoint, s, p, base, d, SPECULATIVE), 0)
         masses = tl.where(index == start // BLOCK, mass.to(tl.float64), masses)
-    # A sum that overflows is a sample size of 0.
-    return 1.0 / tl.sum(square_s, 0), 1.0 / tl.sum(square_t, 0), tl.minimum(tl.sum(overlap, 0), 1.0), masses
+    # A sum that overflows is a sample size of 0; rounding can leave one below 1.
+    ess_theta = tl.minimum(1.0 / tl.sum(square_s, 0), 1.0)
+    ess_t = tl.minimum(1.0 / tl.sum(square_t, 0), 1.0)
+    return ess_theta, ess_t, tl.minimum(tl.sum(overlap, 0), 1.0), masses
 
 
 @triton.jit
@@ -183,7 +186,7 @@ def step_kernel(
         accept, draws: numbers in [0, 1), [rows] float64, for the acceptance and for the draw.
         numbers: the results α, log Z, KL(q‖π_θ), KL(q‖π_t), ess_θ, ess_t, β, log q* of the token:
             [rows, 8] float32.
-        counts: the results token, accepted, passes, disjoint: [rows, 4] int64.
+        counts: the results token, accepted, passes, disjoint, lost: [rows, 5] int64.
         LIMIT: the largest number of passes of the root finder.
         BLOCKS: a power of 2 that is not below the number of blocks of a row.
     """
@@ -234,8 +237,9 @@ def step_kernel(
     tl.store(numbers + 5, tl.where(sound, ess_t, broken))
     tl.store(numbers + 6, tl.where(sound, beta, broken))
     tl.store(numbers + 7, tl.where(sound, log_q, broken))
-    counts += row * 4
+    counts += row * 5
     tl.store(counts + 0, tl.where(sound, token, -1).to(tl.int64))
     tl.store(counts + 1, (accepted & sound).to(tl.int64))
     tl.store(counts + 2, passes.to(tl.int64))
     tl.store(counts + 3, (disjoint & sound).to(tl.int64))
+    tl.store(counts + 4, tl.where(sound_s, tl.where(sound_t, 0, 2), 1).to(tl.int64))

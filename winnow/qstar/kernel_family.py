@@ -12,7 +12,7 @@ import triton.language as tl
 
 LN2 = tl.constexpr(0.6931471805599453)
 LOG2_E = tl.constexpr(1.4426950408889634)
-LOWEST = tl.constexpr(-1e30)
+LOWEST = tl.constexpr(-3e38)
 """The largest exponent of a lane that has met none: finite, so that no difference of two is NaN."""
 LEAST_SUM = tl.constexpr(1e-19)
 """Sums below it, or above its inverse, have lost digits to underflow, or overflowed."""
@@ -48,30 +48,24 @@ def _collect(top, z, first, second):
 
 
 @triton.jit
-def _scaled(row, offsets, width, scale):
-    """A block of a row's logits, over the temperature and to base 2."""
-    logits = tl.load(row + offsets, mask=offsets < width, other=-float("inf"))
-    return logits.to(tl.float32) * scale
+def _logits(row, offsets, width):
+    return tl.load(row + offsets, mask=offsets < width, other=-float("inf")).to(tl.float32)
 
 
 @triton.jit
 def normalizer(row, width, scale, BLOCK: tl.constexpr):  # noqa: N803
-    """(an exponent near the largest, log2 Σ 2^(exponent − it), whether the row is a distribution)."""
-    total = lanes(0.0, BLOCK)
-    # The largest of the first block serves, unless the row rises far above it.
-    top = tl.maximum(tl.max(_scaled(row, tl.arange(0, BLOCK), width, scale), 0), LOWEST)
+    """(the largest logit, log2 Σ 2^((logit − it) · scale), whether the row is a distribution)."""
+    peak = lanes(-float("inf"), BLOCK)
     for start in range(0, width, BLOCK):
-        total += tl.exp2(_scaled(row, start + tl.arange(0, BLOCK), width, scale) - top)
+        peak = tl.maximum(peak, _logits(row, start + tl.arange(0, BLOCK), width))
+    # The row's own, not that of a block: digits are lost where the sum is far from 1.
+    top = tl.max(peak, 0)
+    total = lanes(0.0, BLOCK)
+    for start in range(0, width, BLOCK):
+        total += tl.exp2((_logits(row, start + tl.arange(0, BLOCK), width) - top) * scale)
+    # A NaN, +inf, or nothing but −inf makes it NaN.
     z = tl.sum(total, 0)
-    # Written so that NaN is not sound either.
-    if ((z > LEAST_SUM) & (z < 1.0 / LEAST_SUM)) == 0:
-        peak, total, nothing = lanes(LOWEST, BLOCK), lanes(0.0, BLOCK), lanes(0.0, BLOCK)
-        for start in range(0, width, BLOCK):
-            exponent = _scaled(row, start + tl.arange(0, BLOCK), width, scale)
-            peak, total, nothing, nothing = _fold(peak, total, nothing, nothing, exponent, nothing)
-        top = tl.max(peak, 0)
-        z = tl.sum(total * tl.exp2(peak - top), 0)
-    return top, tl.log2(z), (z > 0.0) & (z < float("inf")) & (top < float("inf"))
+    return top, tl.log2(z), (z > 0.0) & (z < float("inf"))
 
 
 @triton.jit
@@ -84,8 +78,9 @@ def read(models, offsets):
         offsets: of the tokens, [BLOCK].
     """
     theta, t, width, scale, top_s, log_s, top_t, log_t = models
-    s = (_scaled(theta, offsets, width, scale) - top_s) - log_s
-    p = (_scaled(t, offsets, width, scale) - top_t) - log_t
+    # First the difference, which is all but exact.
+    s = (_logits(theta, offsets, width) - top_s) * scale - log_s
+    p = (_logits(t, offsets, width) - top_t) * scale - log_t
     common = (s > -float("inf")) & (p > -float("inf"))
     return s, p, tl.where(common, s, -float("inf")), tl.where(common, p - s, 0.0)
 

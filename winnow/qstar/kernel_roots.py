@@ -6,6 +6,8 @@ import triton
 import triton.language as tl
 
 EPSILON = tl.constexpr(2.0**-23)
+CLEAR = tl.constexpr(2.0**-11.5)
+"""√ε: what f at an end has to exceed to have a sign that is not rounding."""
 NEGLIGIBLE = tl.constexpr(0.01)
 """As `roots.NEGLIGIBLE`, which the tests compare it with."""
 

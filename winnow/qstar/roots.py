@@ -85,7 +85,10 @@ class _Search:
         self._span, self._eps = span, eps
         (f0, _, spread0, _), (f1, _, spread1, _) = at_zero, at_one
         # Both ends may be certain, of different tokens: then f1 − f0, the variance between, is large.
-        flat = max(spread0, spread1, f1 - f0) <= eps or span <= eps
+        still = max(spread0, spread1, f1 - f0) <= eps
+        # Of one token, but f far from 0: only one model lacks it, and that is no tie.
+        clear = math.sqrt(eps)
+        flat = (still and f0 <= clear and f1 >= -clear) or span <= eps
         self.active = f0 < 0 < f1 and not flat
         self.x = 0.5 if flat else 0.0 if f0 >= 0 else 1.0 if f1 <= 0 else 0.5
         self.passes = 2

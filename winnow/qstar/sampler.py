@@ -163,7 +163,8 @@ class OptimalSampler:
             max_new_tokens, temperature, top_p, top_k: for this call; None as the sampler was made.
             n: completions of each prompt.
             return_diagnostics: all metrics of each token, besides α and the ESS ratio.
-            seed: the same seed gives the same completions, whatever the batch.
+            seed: the same seed gives the same completions, whatever the batch; a prompt is known by its
+                place in the list.
             batch_size: completions in progress at a time.
 
         Raises:

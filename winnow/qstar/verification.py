@@ -88,7 +88,8 @@ class ByTorch:
         metrics = diagnostics.stack(solution).view(rows, depth, -1)
         log_q = head(log_q, self._parameters).view(rows, depth, -1)
         tokens, accepted = settle(proposal.drafts, proposal.log_draft, log_q, seeds, positions)
-        lost = _lost(*(torch.isnan(logs[:, 0]).view(rows, depth) for logs in (log_theta, log_t)))
+        student, teacher = (torch.isnan(logs[:, 0]).view(rows, depth) for logs in (log_theta, log_t))
+        lost = torch.where(student, 1, torch.where(teacher, 2, 0))
         return Verdict(tokens, accepted, metrics, at_tokens(log_q, tokens), lost)
 
     def _log_probabilities(self, proposal: Proposal, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +126,7 @@ class ByKernel:
         assert proposal.second is not None
         if proposal.first.dtype == torch.float64:
             return self._in_torch(proposal, seeds, positions)
-        logits = [each.flatten(0, 1).contiguous() for each in (proposal.first, proposal.second)]
+        logits = [each.flatten(0, 1) for each in (proposal.first, proposal.second)]
         own = seeds[:, None].expand(rows, depth)
         accept, residual = (uniforms(own, positions, role).flatten() for role in (Role.ACCEPT, Role.RESIDUAL))
         step = self._fused.verify(
@@ -134,11 +135,5 @@ class ByKernel:
         accepted = step.accepted.view(rows, depth).long().cumprod(dim=1).sum(dim=1)
         # Each place holds the draft where it stands, and else what would stand there in its place.
         tokens = step.token.view(rows, depth).clamp_min(0)
-        # A NaN anywhere is the largest of its row; a softmax of nothing but −∞, or of +∞, is NaN as well.
-        lost = _lost(*(~torch.isfinite(each.amax(dim=1)).view(rows, depth) for each in logits))
         metrics = diagnostics.stack(step).view(rows, depth, -1)
-        return Verdict(tokens, accepted, metrics, step.log_q.view(rows, depth), lost)
-
-
-def _lost(student: Tensor, teacher: Tensor) -> Tensor:
-    return torch.where(student, 1, torch.where(teacher, 2, 0))
+        return Verdict(tokens, accepted, metrics, step.log_q.view(rows, depth), step.lost.view(rows, depth))
