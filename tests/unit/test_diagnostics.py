@@ -242,6 +242,23 @@ def test_qstar_means_weigh_by_tokens_and_n_is_a_view(tmp_path: Path) -> None:
     assert sum(report["alpha_tokens"]["counts"]) == 4
 
 
+def test_a_few_far_out_do_not_set_the_axes(tmp_path: Path) -> None:
+    usual = [
+        qstar_row(0, [0.4], prompt, kl_t=0.001 * (prompt % 20), ess_ratio=0.8 + 0.01 * (prompt % 20))
+        for prompt in range(400)
+    ]
+    far = qstar_row(0, [0.4], 400, kl_t=1.75, ess_ratio=20_000.0)
+    files = [write(tmp_path / f"{name}.jsonl", rows) for name, rows in (("a", usual), ("b", [*usual, far]))]
+    without, found = (qstar.qstar_report([file], 1)["distributions"] for file in files)
+    for metric, largest in (("kl_t", 0.03), ("ess_ratio", 2.0)):
+        histogram = found[metric]["histogram"]
+        assert histogram["edges"][-1] <= largest, metric
+        # Nothing is lost without a word.
+        assert found[metric]["beyond"] >= 1
+        assert sum(histogram["counts"]) + found[metric]["beyond"] == 401
+        assert without[metric]["beyond"] == 0
+
+
 def test_alpha_quartiles_by_position() -> None:
     positions = qstar.AlphaByPosition()
     for alpha in (0.0, 0.25, 0.5, 0.75, 1.0):

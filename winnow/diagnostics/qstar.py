@@ -26,6 +26,8 @@ LEVELS = 201
 """α is counted to the nearest 0.005, with 0, ½ and 1 exact: memory grows with length, not with rows."""
 ALPHA_EDGES = np.concatenate(([0.0], np.arange(0.0125, 1.0, 0.025), [1.0]))
 """Bins centred on 0, 0.025, … 1: five levels each, and ½ lies on no edge."""
+FRINGE = 0.005
+"""Of the completions, at either end, which a histogram may leave out."""
 WORTH_A_LOOK = (0.2, 0.8)
 """α outside of this deserves a look."""
 
@@ -152,8 +154,10 @@ def _level_at(counts: Integers, quantile: float) -> list[float | None]:
 
 
 def _distribution(metric: str, values: Floats) -> dict[str, Any]:
+    """`beyond` is how many values lie outside the histogram."""
     finite = values[np.isfinite(values)]
-    return describe(finite) | {"histogram": histogram(finite, _edges(metric, finite))}
+    found = histogram(finite, _edges(metric, finite))
+    return describe(finite) | {"histogram": found, "beyond": len(finite) - sum(found["counts"])}
 
 
 def _edges(metric: str, values: Floats) -> Floats:
@@ -162,11 +166,18 @@ def _edges(metric: str, values: Floats) -> Floats:
     if metric == "ess_ratio":
         # A ratio of exactly 0 (disjoint support at every token) has no place on a log axis.
         positive = values[values > 0]
-        low, high = (positive.min(), positive.max()) if len(positive) else (1.0, 1.0)
+        low, high = np.exp(_extent(np.log(positive))) if len(positive) else (1.0, 1.0)
         return log_edges(low, high, len(positive))
     if metric == "beta":
-        return linear_edges(min(float(values.min(initial=1.0)), 0.9), 1.0, len(values))
-    return linear_edges(0.0, float(values.max(initial=0.0)) or 1.0, len(values))
+        return linear_edges(min(_extent(np.append(values, 1.0))[0], 0.9), 1.0, len(values))
+    return linear_edges(0.0, _extent(np.append(values, 0.0))[1] or 1.0, len(values))
+
+
+def _extent(values: Floats) -> tuple[float, float]:
+    """Least and largest value; without the outermost, where these would take more than half of the axis."""
+    whole = float(values.min()), float(values.max())
+    low, high = (float(edge) for edge in np.quantile(values, (FRINGE, 1.0 - FRINGE)))
+    return (low, high) if whole[1] - whole[0] > 2 * (high - low) > 0 else whole
 
 
 def _weighted_mean(values: Floats, weights: Integers) -> float | None:

@@ -46,13 +46,16 @@ def draw_metrics(report: dict[str, Any], path: Path) -> None:
 
 def _panel(axes: Axes, metric: str, distribution: dict[str, Any]) -> None:
     counts, edges = distribution["histogram"]["counts"], distribution["histogram"]["edges"]
-    total = sum(counts)
-    if not total:
+    # A report of an earlier version left out none, and does not say so.
+    beyond = distribution.get("beyond", 0)
+    total = sum(counts) + beyond
+    if not sum(counts):
         return note(axes, "no finite values")
     colour = {"alpha": BLUE, "ess_ratio": BLUE, "beta": GREEN}.get(metric, VERMILLION)
     axes.stairs([count / total for count in counts], edges, fill=True, color=colour, alpha=0.75)
     axes.axvline(distribution["median"], color="black", linestyle="--", linewidth=1)
-    axes.set_title(f"median {distribution['median']:.3g}", fontsize=9)
+    left_out = f"; {beyond / total:.2%} beyond" if beyond else ""
+    axes.set_title(f"median {distribution['median']:.3g}{left_out}", fontsize=9)
     share_axis(axes)
     if metric == "ess_ratio":
         axes.set_xscale("log")
