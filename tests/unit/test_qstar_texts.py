@@ -130,7 +130,9 @@ def test_why_a_completion_failed_is_told(source, student, teacher, tmp_path, cap
     weights = load_file(tmp_path / "broken" / "model.safetensors")
     weights["lm_head.weight"] = weights["lm_head.weight"] * torch.nan
     save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
-    found = sampler(student, tmp_path / "broken", "kl_symmetry").generate(["ab"], n=2)
+    broken = sampler(student, tmp_path / "broken", "kl_symmetry")
+    found = broken.generate(["ab"], n=2, return_diagnostics=True)
+    assert found.alpha_values.shape == found.diagnostics["beta"].shape == (2, 0)
     assert found.finish_reasons == ["failed"] * 2
     assert found.details == [f"{tmp_path / 'broken'} gave NaN logits for the token in place 1"] * 2
     assert f" failed: {found.details[0]}" in caplog.text

@@ -192,7 +192,8 @@ class OptimalSampler:
                 too_long |= {key: str(reason) for key, _ in samples}
         drawn = {each.row.id: each for each in self.draw(rows, batch_size, parameters)}
         texts = {key: self.text(each) for key, each in drawn.items()}
-        return collect(ids, drawn, texts, too_long, return_diagnostics)
+        mixed = self.theta is not None and self.t is not None
+        return collect(ids, drawn, texts, too_long, mixed, return_diagnostics)
 
     def draw(
         self, rows: Iterable[Row], batch_size: int, parameters: SamplingParameters | None = None

@@ -115,12 +115,13 @@ def collect(
     drawn: dict[str, Drawn],
     texts: dict[str, str],
     too_long: dict[str, str],
+    mixed: bool,
     all_metrics: bool,
 ) -> Generated:
     """Put completions in order; those of prompts without room have their reason in `too_long`."""
     found = [drawn.get(key) for key in ids]
-    tables = [None if each is None else each.metrics for each in found]
-    columns = _padded(tables) if any(table is not None for table in tables) else {}
+    # Where every completion failed, a mixture's tables have no column, and are tables still.
+    columns = _padded([None if each is None else each.metrics for each in found]) if mixed else {}
     return Generated(
         texts=[texts.get(key, "") for key in ids],
         ids=[[] if each is None else each.token_ids for each in found],
@@ -135,7 +136,7 @@ def collect(
 
 
 def _padded(tables: list[Values | None]) -> dict[str, Tensor]:
-    longest = max(len(table) for table in tables if table is not None)
+    longest = max((len(table) for table in tables if table is not None), default=0)
     whole = torch.full((len(tables), longest, len(METRICS)), torch.nan, dtype=torch.float64)
     for index, table in enumerate(tables):
         if table is not None:
